@@ -1,0 +1,1 @@
+"""What the cluster is made of: frozen dataclasses and enums, without behaviour that needs the outside."""

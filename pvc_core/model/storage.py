@@ -1,0 +1,79 @@
+"""Pools and volumes, and what Ceph says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    name: str
+    pgs: int
+    tier: str = "default"  # device class, or ``default`` for any
+    replicas: int = 3
+    min_replicas: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """An RBD image and what is known of it; sizes in bytes. The image itself is Ceph's."""
+
+    pool: str
+    name: str
+    size: int
+    id: str = ""
+    object_size: int = 4 * 1024 * 1024
+    order: int = 22
+    block_name_prefix: str = ""
+    features: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    op_features: tuple[str, ...] = ()
+    snapshot_count: int = 0
+    create_timestamp: str = ""
+    access_timestamp: str = ""
+    modify_timestamp: str = ""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.pool}/{self.name}"
+
+    @property
+    def objects(self) -> int:
+        return -(-self.size // self.object_size)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """As ``ceph df detail`` and ``rados df`` report them; bytes and counts."""
+
+    id: int = 0
+    stored_bytes: int = 0
+    free_bytes: int = 0
+    used_bytes: int = 0
+    used_percent: float = 0.0
+    num_objects: int = 0
+    num_object_clones: int = 0
+    num_object_copies: int = 0
+    num_objects_missing_on_primary: int = 0
+    num_objects_unfound: int = 0
+    num_objects_degraded: int = 0
+    read_ops: int = 0
+    read_bytes: int = 0
+    write_ops: int = 0
+    write_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStatus:
+    """One picture of the storage cluster, taken by the primary."""
+
+    time: float
+    health: str  # HEALTH_OK, HEALTH_WARN, HEALTH_ERR
+    health_messages: tuple[str, ...]
+    osd_states: dict[str, int]  # "up,in" -> count
+    total_kb: int
+    used_kb: int
+    free_kb: int
+    pools: dict[str, PoolStats] = field(default_factory=dict)
+    status_text: str = ""  # as ``ceph status`` prints it
+    utilization_text: str = ""  # as ``ceph osd df`` prints it

@@ -1,0 +1,100 @@
+"""Virtual machines: what is wanted of them, and what was last seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class VmState(StrEnum):
+    """What is wanted of a machine; also the name under which the API shows it."""
+
+    START = "start"  # runs on its node, and is started again when it crashed
+    SHUTDOWN = "shutdown"  # is asked to power off; becomes ``stop`` when it has, or when its time is up
+    STOP = "stop"  # does not run, and may be started
+    DISABLE = "disable"  # does not run, and is never started by the cluster itself
+    PROVISION = "provision"  # is being made; not started until that is done
+
+
+class RunState(StrEnum):
+    """What the node that owns a machine last saw of it."""
+
+    UNKNOWN = "unknown"  # no node has looked at it yet
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"  # would not start, or crashed too often; ``reason`` says why
+
+
+class Selector(StrEnum):
+    """How a node is chosen for a machine that names none."""
+
+    NONE = "none"  # the cluster's default, which is MEM
+    MEM = "mem"  # the most free memory
+    MEMPROV = "memprov"  # the most memory not yet provisioned
+    VCPUS = "vcpus"  # the fewest vCPUs allocated
+    LOAD = "load"  # the lowest load average
+    VMS = "vms"  # the fewest machines
+
+
+class MigrationMethod(StrEnum):
+    NONE = "none"  # the cluster's default: live, and shutdown where live cannot be
+    LIVE = "live"  # live only
+    SHUTDOWN = "shutdown"  # stop here, start there
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    name: str
+    protected: bool = False  # cannot be removed through the tag call
+    type: str = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class VmMeta:
+    """What the cluster needs to know of a machine beyond its libvirt XML."""
+
+    node_limit: tuple[str, ...] = ()  # empty: every node
+    node_selector: Selector = Selector.NONE
+    node_autostart: bool = False
+    migration_method: MigrationMethod = MigrationMethod.NONE
+    migration_max_downtime: int = 300  # milliseconds
+    profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A live move under way. While it stands, no node starts, stops or restarts the machine on its own."""
+
+    target: str
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """The desired side of a machine. Its libvirt XML lies in a znode of its own."""
+
+    uuid: str
+    name: str
+    state: VmState
+    node: str  # where it runs, or would run
+    last_node: str = ""  # where it goes back to on unmigrate; empty when it was not migrated
+    meta: VmMeta = VmMeta()
+    tags: tuple[Tag, ...] = ()
+    migration: Migration | None = None
+    generation: int = 0  # raised to ask for one restart: the node runs the machine's present generation
+    shutdown_deadline: float = 0.0  # seconds since the epoch; meaningful in state SHUTDOWN
+
+
+@dataclass(frozen=True, slots=True)
+class VmStatus:
+    """The observed side of a machine, written by the node that owns it."""
+
+    run: RunState
+    node: str  # who wrote this
+    incarnation: int  # of that node's daemon
+    generation: int = 0  # of the machine when it was last started
+    since: float = 0.0  # seconds since the epoch, of the last change of ``run``
+    reason: str = ""  # why it failed
+    crashes: int = 0  # restarts in a row that did not last
+    vnc_listen: str = ""
+    vnc_port: int = 0

@@ -1,0 +1,232 @@
+"""The shape of every operation: what it locks, where it runs, what it checks, what it does and how that is undone.
+
+An operation is a frozen dataclass of its arguments. The API builds it and calls ``check`` to refuse early; a worker
+builds it again from the task's record, takes its locks, checks once more and executes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from pvc_core.config import Config
+from pvc_core.errors import BadRequest, Busy, Cancelled, ClaimLost, Failed, PvcError, Refused, Stale
+from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.model.task import Lane, Role
+from pvc_core.ports import BlockStore, Clock, Hypervisor, NetworkPlane
+from pvc_core.state import records
+from pvc_core.state.cluster import ClusterState, Entry, Transaction
+from pvc_core.state.records import Lock
+from pvc_core.state.view import ClusterView
+
+log = logging.getLogger(__name__)
+
+WAIT_SLICE = 1.0  # seconds between two looks at cancellation while an operation waits for something else
+
+
+class Progress(Protocol):
+    """Where an operation reports to, and hears from; backed by the task's record."""
+
+    def report(self, current: int, total: int, message: str) -> None: ...
+
+    def cancel_requested(self) -> bool: ...
+
+    def claimed(self) -> bool:
+        """Whether this worker still owns the task."""
+        ...
+
+    def wait_children(self, children: list[Operation], timeout: float) -> list[tuple[Operation, str]]:
+        """Send operations as tasks of their own and wait for them to end. The answer has those that did not succeed,
+        each with the reason."""
+        ...
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Base of all operations. Subclasses set the class variables and are registered by their ``name``."""
+
+    name: ClassVar[str]  # "vm.start"
+    summary: ClassVar[str]  # one line for a person
+    lane: ClassVar[Lane] = Lane.CONTROL
+    role: ClassVar[Role] = Role.OPERATOR
+    resumable: ClassVar[bool] = False  # executing it again from the start completes what a dead worker began
+
+    registry: ClassVar[dict[str, type[Operation]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        if "name" in cls.__dict__:
+            Operation.registry[cls.name] = cls
+
+    def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
+        """What no other operation may touch meanwhile, as ``vm:<uuid>``, ``volume:<pool>:<name>``, ``node:<name>``."""
+        return ()
+
+    def node(self, snapshot: ClusterSnapshot) -> str | None:
+        """The node whose libvirt or devices it needs; None when any coordinator will do."""
+        return None
+
+    def check(self, snapshot: ClusterSnapshot) -> None:
+        """Raise Refused when it cannot or must not be done now. Changes nothing."""
+
+    def execute(self, run: Run) -> Mapping[str, Any] | None:
+        """Do it. Report steps, register undos, write only through ``run.transaction()``."""
+        raise NotImplementedError(self.name)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments as plain JSON values."""
+        return msgspec.to_builtins(self)
+
+
+def build(name: str, arguments: Mapping[str, Any]) -> Operation:
+    """The operation ``name`` with these arguments. Raises BadRequest for an unknown one or arguments that do not fit."""
+    kind = Operation.registry.get(name)
+    if kind is None:
+        raise BadRequest(f"there is no operation {name!r}")
+    try:
+        return msgspec.convert(dict(arguments), kind)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a worker gives to the operations it runs."""
+
+    config: Config
+    state: ClusterState
+    view: ClusterView
+    clock: Clock
+    blocks: BlockStore
+    hypervisor: Hypervisor
+    network: NetworkPlane
+
+
+@dataclass
+class Run:
+    """One execution of an operation: its tools, its steps, its locks and the way back."""
+
+    tools: Tools
+    task_id: str
+    progress: Progress
+    steps: int = 1
+    _current: int = 0
+    _message: str = ""
+    _held: list[Entry[Lock]] = field(default_factory=list)
+    _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+
+    @property
+    def snapshot(self) -> ClusterSnapshot:
+        return self.tools.view.snapshot()
+
+    def step(self, message: str) -> None:
+        """Begin the next step. Raises Cancelled when that was asked for, ClaimLost when the task is no longer ours."""
+        self.checkpoint()
+        self._message = message
+        self.progress.report(self._current, self.steps, message)
+        self._current += 1
+
+    def part(self, done: int, total: int) -> None:
+        """Progress within the present step, in whatever unit the two numbers share (bytes, most often)."""
+        share = done / total if total else 1.0
+        percent = f"{self._message} ({min(100, int(100 * share))} %)"
+        self.progress.report(self._current - 1, self.steps, percent)
+
+    def cancelled(self) -> bool:
+        """For loops of drivers, which stop early when it turns true."""
+        return self.progress.cancel_requested() or not self.progress.claimed()
+
+    def checkpoint(self) -> None:
+        if not self.progress.claimed():
+            raise ClaimLost("this worker was silent for too long, and its task was given away")
+        if self.progress.cancel_requested():
+            raise Cancelled("cancelled on request")
+
+    def undo(self, description: str, action: Callable[[], object]) -> None:
+        """Register how to take back what was just done; ``description`` says what is left if that fails."""
+        self._undo.append((description, action))
+
+    def commit_point(self) -> None:
+        """From here on nothing is undone: the operation stands, and what follows only completes it."""
+        self._undo.clear()
+
+    def transaction(self) -> Transaction:
+        """A transaction that also fails when this run no longer holds its locks."""
+        transaction = self.tools.state.transaction()
+        for entry in self._held:
+            transaction.check(entry)
+        return transaction
+
+    def wait(self, what: str, predicate: Callable[[ClusterSnapshot], bool], timeout: float) -> bool:
+        """Wait for the cluster to reach a state; False after ``timeout`` seconds. Stops for cancel and lost claims."""
+        deadline = self.tools.clock.monotonic() + timeout
+        while not self.tools.view.wait(predicate, max(0.0, min(WAIT_SLICE, deadline - self.tools.clock.monotonic()))):
+            self.checkpoint()
+            if self.tools.clock.monotonic() >= deadline:
+                log.info("gave up waiting for %s after %.0f s", what, timeout)
+                return False
+        return True
+
+    def acquire(self, locks: tuple[str, ...]) -> None:
+        """Take the locks, all or none, always in the order of their names. Raises Busy naming who holds one."""
+        timeout = 2 * self.tools.config.zookeeper.session_timeout
+        # An earlier, dead attempt of this very task keeps its locks until its session ends: wait for that, no one else.
+        self.wait("earlier locks", lambda now: all(now.locks.get(w) != self.task_id for w in locks), timeout)
+        transaction = self.tools.state.transaction()
+        for what in sorted(locks):
+            transaction.create(records.lock(what), Lock(self.task_id), ephemeral=True)
+        try:
+            transaction.commit()
+        except Stale as error:
+            what = error.path.removeprefix(f"{records.LOCKS}/")
+            holder = self.snapshot.locks.get(what, "another task")
+            raise Busy(f"{what} is in use by task {holder}; try again when that has ended") from None
+        self._held = [Entry(records.lock(what), Lock(self.task_id), 0) for what in sorted(locks)]
+
+    def release(self) -> None:
+        for entry in self._held:
+            try:
+                self.tools.state.transaction().delete(entry).commit()
+            except Refused as error:
+                log.warning("lock %s was not released: %s", entry.key.path, error)
+        self._held = []
+
+    def unwind(self) -> tuple[str, ...]:
+        """Undo in reverse. Answers what could not be undone."""
+        left = []
+        for description, action in reversed(self._undo):
+            try:
+                action()
+            except PvcError as error:
+                left.append(f"{description} ({error})")
+        self._undo.clear()
+        return tuple(left)
+
+
+def perform(operation: Operation, run: Run) -> Mapping[str, Any]:
+    """Run one operation from its locks to its end. Raises Refused (nothing changed), Cancelled or Failed."""
+    run.tools.view.settle()
+    run.acquire(operation.locks(run.snapshot))
+    try:
+        run.tools.view.settle()
+        operation.check(run.snapshot)
+        return operation.execute(run) or {}
+    except ClaimLost:
+        raise  # the task has another owner now, who also owns what is to be undone
+    except Cancelled as error:
+        left = run.unwind()
+        raise Cancelled(str(error), left=left) from None
+    except PvcError as error:
+        changed = bool(run._undo)
+        left = run.unwind()
+        if isinstance(error, Refused) and not changed:
+            raise
+        raise Failed(str(error), left=left + getattr(error, "left", ())) from error
+    except Exception as error:  # a defect of ours: what was begun is taken back like after any other failure
+        log.exception("%s broke off", operation.name)
+        raise Failed(f"internal error: {type(error).__name__}: {error}", left=run.unwind()) from error
+    finally:
+        run.release()

@@ -1,0 +1,290 @@
+"""The doors to the outside. Each is a Protocol with a real driver in ``drivers`` and an in-memory twin in ``fakes``.
+
+Drivers translate and never decide. They raise ``DriverUnavailable`` when the same call may succeed later, ``DriverError``
+when it will not, and ``NotFound`` or ``Conflict`` when the outside says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from pvc_core.model.node import DomainStats, InterfaceStats
+from pvc_core.model.storage import PoolStats, StorageStatus, Volume
+
+
+class Clock(Protocol):
+    """Time. ``now`` may jump when an administrator sets the clock; ``monotonic`` never does."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment."""
+        ...
+
+
+class Session(StrEnum):
+    """State of the connection to ZooKeeper."""
+
+    CONNECTED = "connected"
+    SUSPENDED = "suspended"  # no connection now; the session may still be alive on the servers
+    LOST = "lost"  # the session has ended, and with it every ephemeral node
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Content of one znode with its version."""
+
+    data: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    path: str
+    data: bytes
+    ephemeral: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    path: str
+    data: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    path: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Fails the transaction unless ``path`` exists with ``version``."""
+
+    path: str
+    version: int
+
+
+Write = Create | Update | Delete | Check
+
+
+class Store(Protocol):
+    """A tree of small versioned records with atomic transactions, ephemeral records and watches (ZooKeeper)."""
+
+    def get(self, path: str) -> Raw | None:
+        """The record, or None when it does not exist. Raises Unavailable without a quorum."""
+        ...
+
+    def children(self, path: str) -> list[str]:
+        """Names of the children of ``path``, sorted; empty when it does not exist."""
+        ...
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Apply all writes or none. Raises Stale naming the first path that did not fit, Unavailable when the outcome
+        is not known or there is no quorum. The parents of a created path must exist."""
+        ...
+
+    def ensure(self, path: str) -> None:
+        """Create ``path`` and its parents as empty records where they are missing."""
+        ...
+
+    def mirror(self, root: str, wanted: Callable[[str], bool], on_change: Callable[[str, Raw | None], None]) -> None:
+        """Call ``on_change(path, record)`` for each wanted record at or below ``root`` as it is now, and again after every
+        change (None: it was deleted). Returns once the present state was delivered. A path that is not wanted is not
+        descended into. Calls come one at a time, in order for any one record; an intermediate version may be left out.
+        After a lost connection or session, what changed meanwhile is delivered when it is back."""
+        ...
+
+    def settle(self, timeout: float) -> None:
+        """Wait until every change committed by anyone before this call was delivered to the mirrors. Raises Unavailable
+        when that takes longer than ``timeout`` seconds."""
+        ...
+
+    def on_session(self, listener: Callable[[Session], None]) -> None:
+        """Call ``listener`` after each change of the session's state; it must return at once."""
+        ...
+
+    @property
+    def session(self) -> Session: ...
+
+    @property
+    def owner(self) -> int:
+        """Id of the present session, 0 without one."""
+        ...
+
+    def close(self) -> None:
+        """End the session, and with it this client's ephemeral records."""
+        ...
+
+
+class DomainRun(StrEnum):
+    """What the hypervisor says of a domain; a domain it does not know has none."""
+
+    RUNNING = "running"
+    PAUSED = "paused"  # by a person, by an I/O error, or while it is being received
+    SHUTOFF = "shutoff"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One domain as the hypervisor sees it."""
+
+    uuid: str
+    name: str
+    run: DomainRun
+    reason: str = ""  # for SHUTOFF and PAUSED: shutdown, destroyed, crashed, migrated, failed, ioerror, ...
+    vnc_listen: str = ""
+    vnc_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationProgress:
+    """Bytes of memory; ``total`` grows while the guest writes."""
+
+    done: int
+    total: int
+
+
+class Hypervisor(Protocol):
+    """Domains of one node (libvirt). Domains are transient: one that is off leaves nothing behind."""
+
+    def domains(self) -> dict[str, Domain]:
+        """Every domain of this node by uuid."""
+        ...
+
+    def start(self, xml: str) -> Domain:
+        """Create and start a domain from the cluster's XML, adapted to this node (domain type, emulator, Ceph's monitors and
+        secret, console log). Raises Conflict when it runs already."""
+        ...
+
+    def shutdown(self, uuid: str) -> None:
+        """Ask the guest to power off. Returns at once. NotFound when there is no such domain."""
+        ...
+
+    def destroy(self, uuid: str) -> None:
+        """Cut its power. No error when there is no such domain."""
+        ...
+
+    def attach(self, uuid: str, device_xml: str) -> None:
+        """Plug a device into the running domain."""
+        ...
+
+    def detach(self, uuid: str, device_xml: str, timeout: float) -> None:
+        """Unplug a device and wait until the guest let it go. Failed when it does not within ``timeout`` seconds."""
+        ...
+
+    def migrate(
+        self,
+        uuid: str,
+        target: str,
+        max_downtime: int,
+        progress: Callable[[MigrationProgress], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Move a running domain to the node whose libvirt answers at the address ``target``; returns when it runs there.
+        ``max_downtime`` in milliseconds. Raises Cancelled, or DriverError with the domain still running here."""
+        ...
+
+    def statistics(self) -> dict[str, DomainStats]:
+        """Counters of all running domains by uuid, read in one call."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class BlockStore(Protocol):
+    """RBD images and their pools (Ceph)."""
+
+    def create_pool(self, name: str, pgs: int, replicas: int, min_replicas: int, tier: str) -> None:
+        """Create a pool for RBD and wait until its placement groups are active."""
+        ...
+
+    def set_pool_pgs(self, name: str, pgs: int) -> None: ...
+
+    def remove_pool(self, name: str) -> None:
+        """Remove a pool with all that is in it."""
+        ...
+
+    def pools(self) -> dict[str, PoolStats]: ...
+
+    def create(self, pool: str, name: str, size: int) -> Volume:
+        """Create an image of ``size`` bytes. Conflict when the name is taken, NotFound when the pool is not there."""
+        ...
+
+    def remove(self, pool: str, name: str) -> None:
+        """Remove an image. NotFound; Conflict when it is in use or has snapshots."""
+        ...
+
+    def resize(self, pool: str, name: str, size: int) -> Volume: ...
+
+    def rename(self, pool: str, name: str, new_name: str) -> Volume: ...
+
+    def clone(
+        self, pool: str, name: str, new_name: str, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Volume:
+        """Copy an image into a new, independent one, keeping holes; ``progress(done, total)`` in bytes."""
+        ...
+
+    def volumes(self, pool: str) -> list[str]: ...
+
+    def inspect(self, pool: str, name: str) -> Volume: ...
+
+    def import_image(
+        self,
+        path: Path,
+        image_format: str,
+        pool: str,
+        name: str,
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Write the content of an image file (raw, qcow2, vmdk, vdi, vpc, qed) into an existing image that is large enough."""
+        ...
+
+    def lockers(self, pool: str, name: str) -> list[str]:
+        """Who holds a lock of the image: client ids such as ``client.4123``."""
+        ...
+
+    def break_locks(self, pool: str, name: str) -> int:
+        """Break every lock of the image; answers how many there were."""
+        ...
+
+    def watchers(self, pool: str, name: str) -> list[str]:
+        """Addresses of the clients that have the image open."""
+        ...
+
+    def map(self, pool: str, name: str) -> AbstractContextManager[Path]:
+        """The image as a block device of this machine, for as long as the context lasts."""
+        ...
+
+    def status(self, now: float) -> StorageStatus: ...
+
+    def close(self) -> None: ...
+
+
+class NetworkPlane(Protocol):
+    """Bridges and links of one node."""
+
+    def bridges(self) -> set[str]:
+        """Names of the bridges that stand for the cluster's networks here."""
+        ...
+
+    def ensure_bridged(self, vni: int, mtu: int | None) -> None:
+        """Make the bridge of a bridged network and connect it to the upstream switches; nothing when it is as wanted."""
+        ...
+
+    def remove_bridged(self, vni: int) -> None:
+        """Take the bridge of a network away; no error when there is none."""
+        ...
+
+    def interfaces(self) -> dict[str, InterfaceStats]:
+        """Counters of the physical interfaces by name."""
+        ...
