@@ -1,0 +1,1 @@
+"""A real cluster on one Linux machine, for everyday work and for tests."""

@@ -1,0 +1,159 @@
+"""The plan of a cluster: its hosts, networks and addresses, all derived from its name and index."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from lab.errors import LabError, run
+
+DEFAULT_STATE = Path("/var/lib/pvc-lab")
+Profile = Literal["light"]  # one of each service; three of each are to follow
+FIRST_PORT = 7370
+CLUSTERS = range(16)
+
+# Third byte of each network's subnet. ``provider`` is the trunk that carries the machines' bridged networks.
+NETWORKS = {"upstream": 1, "cluster": 2, "storage": 3, "provider": 4}
+MTU = {"upstream": 1500, "cluster": 9000, "storage": 9000, "provider": 9000}
+INFRA = "infra"
+NODES: dict[Profile, tuple[str, ...]] = {"light": ("node1", "node2", "node3")}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One cluster of the laboratory. ``index`` chooses its subnets, so clusters can stand side by side."""
+
+    name: str
+    index: int
+    profile: Profile
+    publish: int  # port on 127.0.0.1 that leads to the web server of a living node
+    state: Path  # everything the cluster keeps on this machine's disk
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return NODES[self.profile]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (INFRA, *self.nodes)
+
+    def subnet(self, network: str) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network((10 << 24 | (200 + self.index) << 16 | NETWORKS[network] << 8, 24))
+
+    def interface(self, host: str, network: str) -> str:
+        """Address of a host in a network, in CIDR notation."""
+        number = 9 if host == INFRA else 11 + self.nodes.index(host)
+        return self._cidr(network, number)
+
+    def address(self, host: str, network: str) -> str:
+        return self.interface(host, network).partition("/")[0]
+
+    def gateway(self, network: str) -> str:
+        """Address of this machine's root namespace in a network, in CIDR notation."""
+        return self._cidr(network, 1)
+
+    @property
+    def floating(self) -> str:
+        """The primary's floating address in the upstream network, in CIDR notation."""
+        return self._cidr("upstream", 250)
+
+    def _cidr(self, network: str, number: int) -> str:
+        subnet = self.subnet(network)
+        return f"{subnet[number]}/{subnet.prefixlen}"
+
+    def identity(self, what: str) -> str:
+        """A UUID that stays the same for this cluster's ``what``: an fsid, a host."""
+        return str(uuid.uuid5(uuid.UUID(self.secret("identity")), what))
+
+    def root(self, host: str) -> Path:
+        """The private files of a host, laid out as it sees them."""
+        return self.state / host / "root"
+
+    def log(self, host: str, service: str) -> Path:
+        return self.root(host) / "var/log" / f"{service}.log"
+
+    @property
+    def password_file(self) -> Path:
+        return self.state / "admin.password"
+
+    @property
+    def token_file(self) -> Path:
+        return self.state / "admin.token"
+
+    @cached_property
+    def _secrets(self) -> dict[str, str]:
+        path = self.state / "secrets.json"
+        if not path.exists():
+            made = {name: secrets.token_urlsafe(32) for name in ("postgresql", "django", "cluster")}
+            _write(path, made | {"identity": str(uuid.uuid4())})
+        values = json.loads(path.read_text())
+        return {name: str(value) for name, value in values.items()}
+
+    def secret(self, name: str) -> str:
+        """One of the cluster's secrets, made at random the first time: postgresql, django, cluster, identity."""
+        return self._secrets[name]
+
+
+def check_name(name: str) -> None:
+    """Raise LabError unless ``name`` may be a cluster's: names of interfaces and files are made from it."""
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,7}", name):
+        raise LabError(f"'{name}' is no name for a cluster: one to eight lower-case letters and digits, a letter first")
+
+
+def load(name: str, state: Path) -> Cluster | None:
+    """The cluster as it was planned, or None when there is none of this name."""
+    try:
+        plan = json.loads((state / name / "plan.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Cluster(**plan, state=state / name)
+
+
+def plan(name: str, state: Path, profile: Profile, publish: int | None) -> Cluster:
+    """Plan a new cluster with the first free index; nothing is made. Raises LabError when none is free."""
+    taken = {other.index for other in all_clusters(state)}
+    routes = _routes()
+    for index in CLUSTERS:
+        cluster = Cluster(name, index, profile, FIRST_PORT + index if publish is None else publish, state / name)
+        subnets = [cluster.subnet(network) for network in NETWORKS]
+        if index not in taken and not any(subnet.overlaps(route) for subnet in subnets for route in routes):
+            break
+    else:
+        raise LabError(f"no free subnets: this machine has routes or clusters in all of 10.{200}.0.0 to 10.{215}.0.0")
+    return cluster
+
+
+def save(cluster: Cluster) -> None:
+    """Keep the plan, which makes the cluster exist for ``load``."""
+    cluster.state.mkdir(parents=True, exist_ok=True)
+    values = asdict(cluster)
+    del values["state"]
+    _write(cluster.state / "plan.json", values)
+
+
+def all_clusters(state: Path) -> list[Cluster]:
+    """Every cluster that has been planned on this machine under ``state``."""
+    found = [load(path.parent.name, state) for path in state.glob("*/plan.json")]
+    return [cluster for cluster in found if cluster]
+
+
+def _write(path: Path, values: Mapping[str, object]) -> None:
+    """Write a JSON file that root alone can read; it appears complete or not at all."""
+    unfinished = path.with_suffix(".new")
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(json.dumps(values))
+    unfinished.rename(path)
+
+
+def _routes() -> list[ipaddress.IPv4Network]:
+    """The networks that this machine has routes to, without the default route."""
+    routes = json.loads(run("ip", "-4", "-json", "route", "show", "table", "all"))
+    return [ipaddress.IPv4Network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
