@@ -23,7 +23,7 @@ class NodeConfig:
 
     name: str
     role: NodeRole = NodeRole.COORDINATOR
-    addresses: Addresses = Addresses()
+    addresses: Addresses = Addresses()  # noqa: RUF009 - frozen
     boot_id_file: str = "/proc/sys/kernel/random/boot_id"
 
 
@@ -90,7 +90,11 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class ApiConfig:
+    """``tls_certificate`` and ``tls_key`` are PEM files; without them the API speaks plain HTTP."""
+
     listen: str = "0.0.0.0:7370"
+    tls_certificate: str = ""
+    tls_key: str = ""
     secret_key_file: str = "/etc/pvc/django.secret"
     allowed_hosts: tuple[str, ...] = ("*",)
 

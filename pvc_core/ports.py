@@ -1,8 +1,7 @@
 """The doors to the outside. Each is a Protocol with a real driver in ``drivers`` and an in-memory twin in ``fakes``.
 
-Drivers translate and never decide. They raise ``DriverUnavailable`` when the same call may succeed later, ``DriverError``
-when it will not, and ``NotFound`` or ``Conflict`` when the outside says so.
-"""
+Drivers translate and never decide. They raise ``DriverUnavailable`` when the same call may succeed later,
+``DriverError`` when it will not, and ``NotFound`` or ``Conflict`` when the outside says so."""
 
 from __future__ import annotations
 
@@ -15,6 +14,8 @@ from typing import Protocol
 
 from pvc_core.model.node import DomainStats, InterfaceStats
 from pvc_core.model.storage import PoolStats, StorageStatus, Volume
+from pvc_core.model.vm import Domain as Domain
+from pvc_core.model.vm import DomainRun as DomainRun
 
 
 class Clock(Protocol):
@@ -97,10 +98,10 @@ class Store(Protocol):
         ...
 
     def mirror(self, root: str, wanted: Callable[[str], bool], on_change: Callable[[str, Raw | None], None]) -> None:
-        """Call ``on_change(path, record)`` for each wanted record at or below ``root`` as it is now, and again after every
-        change (None: it was deleted). Returns once the present state was delivered. A path that is not wanted is not
-        descended into. Calls come one at a time, in order for any one record; an intermediate version may be left out.
-        After a lost connection or session, what changed meanwhile is delivered when it is back."""
+        """Call ``on_change(path, record)`` for each wanted record at or below ``root`` as it is now, and again after
+        every change (None: it was deleted). Returns once the present state was delivered. A path that is not wanted
+        is not descended into. Calls come one at a time, in order for any one record; an intermediate version may be
+        left out. After a lost connection or session, what changed meanwhile is delivered when it is back."""
         ...
 
     def settle(self, timeout: float) -> None:
@@ -125,26 +126,6 @@ class Store(Protocol):
         ...
 
 
-class DomainRun(StrEnum):
-    """What the hypervisor says of a domain; a domain it does not know has none."""
-
-    RUNNING = "running"
-    PAUSED = "paused"  # by a person, by an I/O error, or while it is being received
-    SHUTOFF = "shutoff"
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """One domain as the hypervisor sees it."""
-
-    uuid: str
-    name: str
-    run: DomainRun
-    reason: str = ""  # for SHUTOFF and PAUSED: shutdown, destroyed, crashed, migrated, failed, ioerror, ...
-    vnc_listen: str = ""
-    vnc_port: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class MigrationProgress:
     """Bytes of memory; ``total`` grows while the guest writes."""
@@ -161,8 +142,8 @@ class Hypervisor(Protocol):
         ...
 
     def start(self, xml: str) -> Domain:
-        """Create and start a domain from the cluster's XML, adapted to this node (domain type, emulator, Ceph's monitors and
-        secret, console log). Raises Conflict when it runs already."""
+        """Create and start a domain from the cluster's XML, adapted to this node (domain type, emulator, Ceph's
+        monitors and secret, console log). Raises Conflict when it runs already."""
         ...
 
     def shutdown(self, uuid: str) -> None:
@@ -189,12 +170,18 @@ class Hypervisor(Protocol):
         progress: Callable[[MigrationProgress], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        """Move a running domain to the node whose libvirt answers at the address ``target``; returns when it runs there.
-        ``max_downtime`` in milliseconds. Raises Cancelled, or DriverError with the domain still running here."""
+        """Move a running domain to the node whose libvirt answers at the address ``target``; returns when it runs
+        there. ``max_downtime`` in milliseconds. Raises Cancelled, or DriverError with the domain still running
+        here."""
         ...
 
     def statistics(self) -> dict[str, DomainStats]:
         """Counters of all running domains by uuid, read in one call."""
+        ...
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after a domain began, ended, paused or went on; it must return at once. Changes may be
+        missed while libvirt is not connected, so a call is a reason to look sooner, not the only reason to look."""
         ...
 
     def close(self) -> None: ...
@@ -237,6 +224,10 @@ class BlockStore(Protocol):
 
     def inspect(self, pool: str, name: str) -> Volume: ...
 
+    def image_size(self, path: Path, image_format: str) -> int:
+        """Bytes of the disk in an image file. Raises BadRequest when it is not of that format, or needs other files."""
+        ...
+
     def import_image(
         self,
         path: Path,
@@ -246,7 +237,8 @@ class BlockStore(Protocol):
         progress: Callable[[int, int], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        """Write the content of an image file (raw, qcow2, vmdk, vdi, vpc, qed) into an existing image that is large enough."""
+        """Write the content of an image file (raw, qcow2, vmdk, vdi, vpc, qed) into an existing image that is large
+        enough."""
         ...
 
     def lockers(self, pool: str, name: str) -> list[str]:
@@ -278,7 +270,8 @@ class NetworkPlane(Protocol):
         ...
 
     def ensure_bridged(self, vni: int, mtu: int | None) -> None:
-        """Make the bridge of a bridged network and connect it to the upstream switches; nothing when it is as wanted."""
+        """Make the bridge of a bridged network and connect it to the upstream switches; nothing when it is as
+        wanted."""
         ...
 
     def remove_bridged(self, vni: int) -> None:

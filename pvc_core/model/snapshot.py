@@ -21,7 +21,7 @@ from pvc_core.model.node import (
 from pvc_core.model.storage import Pool, StorageStatus, Volume
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
 class ShownState(StrEnum):
@@ -71,6 +71,13 @@ class VmEntry:
     @property
     def runs(self) -> bool:
         return self.status is not None and self.status.run is RunState.RUNNING
+
+    @property
+    def holder(self) -> str:
+        """The node on which it runs or may run; empty when it certainly runs nowhere. Only that node, or who has fenced
+        it, ends this, so a machine is given to another node only when there is none."""
+        status = self.status
+        return status.node if status is not None and status.run in (RunState.STARTING, RunState.RUNNING) else ""
 
     @property
     def shown_state(self) -> ShownState:

@@ -20,8 +20,9 @@ class RunState(StrEnum):
     """What the node that owns a machine last saw of it."""
 
     UNKNOWN = "unknown"  # no node has looked at it yet
+    STARTING = "starting"  # its node has claimed it and is starting it: it may run already
     RUNNING = "running"
-    STOPPED = "stopped"
+    STOPPED = "stopped"  # runs nowhere; its node may start it
     FAILED = "failed"  # would not start, or crashed too often; ``reason`` says why
 
 
@@ -63,10 +64,12 @@ class VmMeta:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A live move under way. While it stands, no node starts, stops or restarts the machine on its own."""
+    """A move to another node under way. While a live one stands, no node starts or stops the machine on its own."""
 
     target: str
     task_id: str
+    last_node: str = ""  # what the machine's ``last_node`` becomes once it runs at the target
+    live: bool = True  # False: it is stopped here and started there, and nodes act on its state as ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +101,33 @@ class VmStatus:
     crashes: int = 0  # restarts in a row that did not last
     vnc_listen: str = ""
     vnc_port: int = 0
+
+
+class DomainRun(StrEnum):
+    """What the hypervisor says of a domain; a domain it does not know has none."""
+
+    RUNNING = "running"
+    PAUSED = "paused"  # by a person, by an I/O error, or while it is being received
+    SHUTOFF = "shutoff"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One domain as the hypervisor sees it."""
+
+    uuid: str
+    name: str
+    run: DomainRun
+    reason: str = ""  # SHUTOFF: shutdown, destroyed, crashed, migrated, failed; PAUSED: user, ioerror, migration, ...
+    vnc_listen: str = ""
+    vnc_port: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Its QEMU process exists, whether its CPUs run or not."""
+        return self.run is not DomainRun.SHUTOFF
+
+    @property
+    def handed_over(self) -> bool:
+        """It is being received, or was sent and is about to end; the hypervisor itself sees to it."""
+        return self.run is DomainRun.PAUSED and self.reason == "migration"

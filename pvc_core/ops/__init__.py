@@ -1,1 +1,31 @@
-"""What a user can ask for, one operation a file. Importing this package registers them all."""
+"""What a user can ask for. Importing this package registers all operations by their names."""
+
+from pvc_core.ops import (
+    cluster,
+    network,
+    node,
+    pool,
+    vm_define,
+    vm_devices,
+    vm_meta,
+    vm_migrate,
+    vm_power,
+    vm_remove,
+    volume,
+    volume_import,
+)
+
+__all__ = [
+    "cluster",
+    "network",
+    "node",
+    "pool",
+    "vm_define",
+    "vm_devices",
+    "vm_meta",
+    "vm_migrate",
+    "vm_power",
+    "vm_remove",
+    "volume",
+    "volume_import",
+]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from pvc_core.config import Config
-from pvc_core.errors import BadRequest, Busy, Cancelled, ClaimLost, Failed, PvcError, Refused, Stale
+from pvc_core.errors import BadRequest, Busy, Cancelled, ClaimLost, Failed, PvcError, Refused, Stale, Unavailable
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Lane, Role
 from pvc_core.ports import BlockStore, Clock, Hypervisor, NetworkPlane
@@ -26,6 +26,7 @@ from pvc_core.state.view import ClusterView
 log = logging.getLogger(__name__)
 
 WAIT_SLICE = 1.0  # seconds between two looks at cancellation while an operation waits for something else
+RELEASE_TIMEOUT = 600.0  # seconds that the release of locks is tried
 
 
 class Progress(Protocol):
@@ -47,9 +48,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Operation:
-    """Base of all operations. Subclasses set the class variables and are registered by their ``name``."""
+    """Base of all operations. Subclasses set the class variables and are registered by their ``task_name``."""
 
-    name: ClassVar[str]  # "vm.start"
+    task_name: ClassVar[str]  # "vm.start"
     summary: ClassVar[str]  # one line for a person
     lane: ClassVar[Lane] = Lane.CONTROL
     role: ClassVar[Role] = Role.OPERATOR
@@ -58,31 +59,36 @@ class Operation:
     registry: ClassVar[dict[str, type[Operation]]] = {}
 
     def __init_subclass__(cls) -> None:
-        if "name" in cls.__dict__:
-            Operation.registry[cls.name] = cls
+        if "task_name" in cls.__dict__:
+            Operation.registry[cls.task_name] = cls
 
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
         """What no other operation may touch meanwhile, as ``vm:<uuid>``, ``volume:<pool>:<name>``, ``node:<name>``."""
         return ()
 
-    def node(self, snapshot: ClusterSnapshot) -> str | None:
+    def worker_node(self, snapshot: ClusterSnapshot) -> str | None:
         """The node whose libvirt or devices it needs; None when any coordinator will do."""
         return None
 
     def check(self, snapshot: ClusterSnapshot) -> None:
         """Raise Refused when it cannot or must not be done now. Changes nothing."""
 
+    def check_again(self, snapshot: ClusterSnapshot) -> None:
+        """The check of a later attempt, which may find the work of an earlier one half done or done."""
+        self.check(snapshot)
+
     def execute(self, run: Run) -> Mapping[str, Any] | None:
         """Do it. Report steps, register undos, write only through ``run.transaction()``."""
-        raise NotImplementedError(self.name)
+        raise NotImplementedError(self.task_name)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments as plain JSON values."""
-        return msgspec.to_builtins(self)
+        arguments: dict[str, Any] = msgspec.to_builtins(self)
+        return arguments
 
 
 def build(name: str, arguments: Mapping[str, Any]) -> Operation:
-    """The operation ``name`` with these arguments. Raises BadRequest for an unknown one or arguments that do not fit."""
+    """The operation ``name`` with these arguments. Raises BadRequest for an unknown one or for wrong arguments."""
     kind = Operation.registry.get(name)
     if kind is None:
         raise BadRequest(f"there is no operation {name!r}")
@@ -112,15 +118,24 @@ class Run:
     tools: Tools
     task_id: str
     progress: Progress
+    attempt: int = 1  # above 1: an earlier attempt broke off with its worker
     steps: int = 1
     _current: int = 0
     _message: str = ""
     _held: list[Entry[Lock]] = field(default_factory=list)
+    _session: int = 0  # the store's session that holds the locks
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+    _changed: bool = False
+    _committed: bool = False
+    _unwinding: bool = False
 
     @property
     def snapshot(self) -> ClusterSnapshot:
         return self.tools.view.snapshot()
+
+    def plan(self, steps: int) -> None:
+        """Say how many steps are still to come."""
+        self.steps = self._current + steps
 
     def step(self, message: str) -> None:
         """Begin the next step. Raises Cancelled when that was asked for, ClaimLost when the task is no longer ours."""
@@ -137,25 +152,38 @@ class Run:
 
     def cancelled(self) -> bool:
         """For loops of drivers, which stop early when it turns true."""
-        return self.progress.cancel_requested() or not self.progress.claimed()
+        return (self.progress.cancel_requested() and not self._committed) or not self.progress.claimed()
 
     def checkpoint(self) -> None:
+        """Raises as ``step`` does. After the commit point a wish to cancel comes too late."""
         if not self.progress.claimed():
             raise ClaimLost("this worker was silent for too long, and its task was given away")
-        if self.progress.cancel_requested():
+        if self.progress.cancel_requested() and not self._committed:
             raise Cancelled("cancelled on request")
 
     def undo(self, description: str, action: Callable[[], object]) -> None:
         """Register how to take back what was just done; ``description`` says what is left if that fails."""
         self._undo.append((description, action))
+        self._changed = True
 
     def commit_point(self) -> None:
         """From here on nothing is undone: the operation stands, and what follows only completes it."""
         self._undo.clear()
+        self._changed = self._committed = True
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was changed so far."""
+        return self._changed
 
     def transaction(self) -> Transaction:
-        """A transaction that also fails when this run no longer holds its locks."""
+        """A transaction that also fails when this run no longer holds its locks. Raises Unavailable when they went with
+        an earlier session: the versions of locks that others took since would look the same."""
         transaction = self.tools.state.transaction()
+        if self._unwinding:  # each undo looks at what is there, and must work without the locks as well
+            return transaction
+        if self._held and self._session != self.tools.state.store.owner:
+            raise Unavailable("the locks were lost together with the session with ZooKeeper")
         for entry in self._held:
             transaction.check(entry)
         return transaction
@@ -178,30 +206,48 @@ class Run:
         transaction = self.tools.state.transaction()
         for what in sorted(locks):
             transaction.create(records.lock(what), Lock(self.task_id), ephemeral=True)
+        self._held = [Entry(records.lock(what), Lock(self.task_id), 0) for what in sorted(locks)]
+        self._session = self.tools.state.store.owner
         try:
             transaction.commit()
         except Stale as error:
+            self._held = []
             what = error.path.removeprefix(f"{records.LOCKS}/")
             holder = self.snapshot.locks.get(what, "another task")
             raise Busy(f"{what} is in use by task {holder}; try again when that has ended") from None
-        self._held = [Entry(records.lock(what), Lock(self.task_id), 0) for what in sorted(locks)]
 
     def release(self) -> None:
-        for entry in self._held:
+        """Give the locks back. While ZooKeeper does not answer this waits, for as long as the session that holds them
+        may live: a lock that is forgotten in a living session would hold up every later task."""
+        deadline = self.tools.clock.monotonic() + RELEASE_TIMEOUT
+        while self._held and self.tools.clock.monotonic() < deadline:
             try:
-                self.tools.state.transaction().delete(entry).commit()
-            except Refused as error:
-                log.warning("lock %s was not released: %s", entry.key.path, error)
+                self._release_next()
+            except Unavailable as error:
+                log.warning("lock %s is not released yet: %s", self._held[0].key.path, error)
+                self.tools.view.wait(lambda _: False, WAIT_SLICE)
         self._held = []
+
+    def _release_next(self) -> None:
+        if self.tools.state.store.owner == self._session:
+            held = self._held[0]
+            entry = self.tools.state.find(held.key)
+            if entry is not None and entry.value == held.value:
+                self.tools.state.transaction().delete(entry).commit()
+        self._held.pop(0)
 
     def unwind(self) -> tuple[str, ...]:
         """Undo in reverse. Answers what could not be undone."""
         left = []
+        self._unwinding = True
         for description, action in reversed(self._undo):
             try:
                 action()
             except PvcError as error:
                 left.append(f"{description} ({error})")
+            except Exception as error:  # a defect of ours must not keep the rest from being undone
+                log.exception("undo broke off: %s", description)
+                left.append(f"{description} ({type(error).__name__}: {error})")
         self._undo.clear()
         return tuple(left)
 
@@ -209,24 +255,26 @@ class Run:
 def perform(operation: Operation, run: Run) -> Mapping[str, Any]:
     """Run one operation from its locks to its end. Raises Refused (nothing changed), Cancelled or Failed."""
     run.tools.view.settle()
-    run.acquire(operation.locks(run.snapshot))
     try:
+        run.acquire(operation.locks(run.snapshot))
         run.tools.view.settle()
-        operation.check(run.snapshot)
+        if run.attempt > 1:
+            operation.check_again(run.snapshot)
+        else:
+            operation.check(run.snapshot)
         return operation.execute(run) or {}
     except ClaimLost:
         raise  # the task has another owner now, who also owns what is to be undone
     except Cancelled as error:
         left = run.unwind()
-        raise Cancelled(str(error), left=left) from None
+        raise Cancelled(str(error), left=left + error.left) from None
     except PvcError as error:
-        changed = bool(run._undo)
         left = run.unwind()
-        if isinstance(error, Refused) and not changed:
+        if isinstance(error, Refused) and not run.changed:
             raise
         raise Failed(str(error), left=left + getattr(error, "left", ())) from error
     except Exception as error:  # a defect of ours: what was begun is taken back like after any other failure
-        log.exception("%s broke off", operation.name)
+        log.exception("%s broke off", operation.task_name)
         raise Failed(f"internal error: {type(error).__name__}: {error}", left=run.unwind()) from error
     finally:
         run.release()

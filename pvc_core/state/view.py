@@ -23,13 +23,12 @@ log = logging.getLogger(__name__)
 class ClusterView:
     """Follows ``/pvc`` and answers with snapshots. Safe to use from several threads.
 
-    ``with_xml`` also keeps the libvirt XML of all machines, which is most of the bytes and which a node daemon does
-    not need.
-    """
+    ``with_xml`` also keeps the libvirt XML of all machines, ``with_stats`` the statistics of all nodes: most of the
+    bytes and most of the changes, and a node daemon needs neither."""
 
-    def __init__(self, store: Store, *, with_xml: bool = True) -> None:
+    def __init__(self, store: Store, *, with_xml: bool = True, with_stats: bool = True) -> None:
         self._store = store
-        self._with_xml = with_xml
+        self._unwanted = tuple(end for end, kept in (("/xml", with_xml), ("/stats", with_stats)) if not kept)
         self._changed = threading.Condition()
         self._revision = 0
         self._snapshot: ClusterSnapshot | None = None
@@ -99,7 +98,7 @@ class ClusterView:
             self._changed.notify_all()
 
     def _wanted(self, path: str) -> bool:
-        return self._with_xml or not path.endswith("/xml")
+        return not path.endswith(self._unwanted)
 
     def _on_change(self, path: str, raw: Raw | None) -> None:
         parts = path.removeprefix(f"{records.ROOT}/").split("/")

@@ -1,0 +1,144 @@
+"""One connection to Ceph's monitors: commands as JSON, pools, and Ceph's errors in ours."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rados
+import rbd
+
+from pvc_core.config import CephConfig
+from pvc_core.errors import Conflict, DriverError, DriverUnavailable, NotFound
+
+# Seconds; without them every call waits for ever while there is no quorum or a placement group is down.
+MONITOR_TIMEOUT = 10
+OSD_TIMEOUT = 30
+CONNECT_TIMEOUT = 10
+
+_SHUTDOWN = (rados.ConnectionShutdown, rbd.ConnectionShutdown)
+_UNAVAILABLE = {errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN, errno.EAGAIN, errno.EINTR}
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise Ceph's errors about ``what`` as NotFound, Conflict, DriverUnavailable or DriverError."""
+    try:
+        yield
+    except _SHUTDOWN:
+        raise  # for the connection, which is dropped
+    except (rados.ObjectNotFound, rbd.ImageNotFound, rbd.ObjectNotFound):
+        raise NotFound(f"{what} does not exist in Ceph") from None
+    except (rados.ObjectExists, rbd.ImageExists, rbd.ObjectExists):
+        raise Conflict(f"{what} exists already in Ceph") from None
+    except rbd.ImageBusy:
+        raise Conflict(f"{what} is in use") from None
+    except rbd.ImageHasSnapshots:
+        raise Conflict(f"{what} has snapshots") from None
+    except (rados.Error, rbd.Error) as error:
+        raise driver_error(what, getattr(error, "errno", 0) or 0, str(error)) from error
+
+
+def driver_error(what: str, number: int, text: str) -> DriverError:
+    kind = DriverUnavailable if abs(number) in _UNAVAILABLE else DriverError
+    return kind(f"Ceph: {what}: {text or os.strerror(abs(number))}")
+
+
+class CephConnection:
+    """Connects when it is first used, and anew after Ceph has shut this client out (it was blocklisted)."""
+
+    def __init__(self, config: CephConfig) -> None:
+        self.config = config
+        self._lock = threading.Lock()
+        self._cluster: rados.Rados | None = None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._cluster is not None:
+                self._cluster.shutdown()
+                self._cluster = None
+
+    def command(self, prefix: str, **arguments: object) -> Any:
+        """A command to the monitors; its answer, decoded."""
+        return json.loads(self._run("mon_command", prefix, {"format": "json", **arguments}) or "null")
+
+    def text(self, prefix: str, *, manager: bool = False) -> str:
+        """What a person would read."""
+        return self._run("mgr_command" if manager else "mon_command", prefix, {})
+
+    def manager_command(self, prefix: str, **arguments: object) -> Any:
+        """A command to the active manager daemon."""
+        return json.loads(self._run("mgr_command", prefix, {"format": "json", **arguments}) or "null")
+
+    def pool_exists(self, pool: str) -> bool:
+        with self.session() as cluster, translated(f"pool {pool}"):
+            return bool(cluster.pool_exists(pool))
+
+    @contextmanager
+    def pool(self, pool: str) -> Iterator[rados.Ioctx]:
+        """Raises NotFound when there is no such pool."""
+        with self.session() as cluster:
+            with translated(f"pool {pool}"):
+                context = cluster.open_ioctx(pool)
+            try:
+                yield context
+            finally:
+                context.close()
+
+    @contextmanager
+    def session(self) -> Iterator[rados.Rados]:
+        cluster = self._connected()
+        try:
+            yield cluster
+        except _SHUTDOWN:
+            with self._lock:
+                if self._cluster is cluster:
+                    self._cluster = None  # it is closed with the last call that uses it
+            raise DriverUnavailable("Ceph has shut this client out; it will connect anew") from None
+
+    def option(self, name: str) -> str:
+        """A value of ceph.conf or of the monitors' configuration."""
+        with self.session() as cluster:
+            return str(cluster.conf_get(name))
+
+    def environment(self) -> dict[str, str]:
+        """What Ceph's clients in other processes need to find the keyring."""
+        keyring = self.config.keyring
+        return {**os.environ, "CEPH_ARGS": f"--keyring={keyring}"} if Path(keyring).exists() else dict(os.environ)
+
+    def _run(self, kind: str, prefix: str, arguments: dict[str, object]) -> str:
+        with self.session() as cluster, translated(prefix):
+            code, output, message = getattr(cluster, kind)(json.dumps({"prefix": prefix, **arguments}), b"")
+        if code < 0:
+            if -code == errno.ENOENT:
+                raise NotFound(f"Ceph: {message}")
+            raise driver_error(prefix, code, message)
+        return output.decode() if isinstance(output, bytes) else str(output)
+
+    def _connected(self) -> rados.Rados:
+        with self._lock:
+            if self._cluster is None:
+                self._cluster = self._connect()
+            return self._cluster
+
+    def _connect(self) -> rados.Rados:
+        config = self.config
+        if not Path(config.config_file).exists():
+            raise DriverError(f"Ceph's configuration {config.config_file} does not exist")
+        options = {
+            "rados_mon_op_timeout": str(MONITOR_TIMEOUT),
+            "rados_osd_op_timeout": str(OSD_TIMEOUT),
+            "client_mount_timeout": str(CONNECT_TIMEOUT),
+        }
+        if Path(config.keyring).exists():
+            options["keyring"] = config.keyring
+        with translated("the connection"):
+            cluster = rados.Rados(conffile=config.config_file, name=f"client.{config.user}", conf=options)
+            cluster.connect(CONNECT_TIMEOUT)
+        return cluster

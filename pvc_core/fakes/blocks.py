@@ -1,0 +1,255 @@
+"""Ceph's pools and images in memory."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pvc_core.errors import Cancelled, Conflict, DriverUnavailable, NotFound
+from pvc_core.model.storage import PoolStats, StorageStatus, Volume
+
+OBJECT_SIZE = 4 * 1024 * 1024
+COPY_STEPS = 4  # looks at ``cancelled`` during one copy
+
+
+@dataclass
+class FakeImage:
+    """``content`` is what was written, without the zeros that follow it up to the image's size."""
+
+    volume: Volume
+    content: bytes = b""
+    lockers: list[str] = field(default_factory=list)
+    watchers: list[str] = field(default_factory=list)
+
+
+@dataclass
+class FakePool:
+    id: int
+    pgs: int
+    replicas: int
+    min_replicas: int
+    tier: str
+    images: dict[str, FakeImage] = field(default_factory=dict)
+
+
+class FakeBlocks:
+    """A test sets ``unavailable``, and gives an image ``lockers`` and ``watchers`` through ``image``."""
+
+    def __init__(self, capacity: int = 1024**4) -> None:
+        self.capacity = capacity
+        self.pool_records: dict[str, FakePool] = {}
+        self.unavailable = False
+        self._ids = 0
+        self._lock = threading.RLock()
+
+    def image(self, pool: str, name: str) -> FakeImage:
+        """Raises NotFound."""
+        images = self._pool(pool).images
+        if name not in images:
+            raise NotFound(f"volume {pool}/{name} does not exist in Ceph")
+        return images[name]
+
+    def create_pool(self, name: str, pgs: int, replicas: int, min_replicas: int, tier: str) -> None:
+        with self._lock:
+            self._answer()
+            if name in self.pool_records:
+                raise Conflict(f"pool {name} exists already in Ceph")
+            self.pool_records[name] = FakePool(self._new_id(), pgs, replicas, min_replicas, tier)
+
+    def set_pool_pgs(self, name: str, pgs: int) -> None:
+        with self._lock:
+            self._pool(name).pgs = pgs
+
+    def remove_pool(self, name: str) -> None:
+        with self._lock:
+            self._pool(name)
+            del self.pool_records[name]
+
+    def pools(self) -> dict[str, PoolStats]:
+        with self._lock:
+            self._answer()
+            used = sum(self._used(pool) for pool in self.pool_records.values())
+            return {name: self._stats(pool, used) for name, pool in self.pool_records.items()}
+
+    def create(self, pool: str, name: str, size: int) -> Volume:
+        with self._lock:
+            images = self._pool(pool).images
+            self._refuse_taken(pool, name)
+            identity = f"{self._new_id():x}"
+            volume = Volume(
+                pool=pool,
+                name=name,
+                size=size,
+                id=identity,
+                block_name_prefix=f"rbd_data.{identity}",
+                features=("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten"),
+            )
+            images[name] = FakeImage(volume)
+            return volume
+
+    def remove(self, pool: str, name: str) -> None:
+        with self._lock:
+            self._refuse_in_use(pool, name)
+            del self._pool(pool).images[name]
+
+    def resize(self, pool: str, name: str, size: int) -> Volume:
+        with self._lock:
+            image = self.image(pool, name)
+            image.content = image.content[:size]
+            image.volume = replace(image.volume, size=size)
+            return image.volume
+
+    def rename(self, pool: str, name: str, new_name: str) -> Volume:
+        with self._lock:
+            self._refuse_in_use(pool, name)
+            self._refuse_taken(pool, new_name)
+            images = self._pool(pool).images
+            image = images[new_name] = images.pop(name)
+            image.volume = replace(image.volume, name=new_name)
+            return image.volume
+
+    def clone(
+        self, pool: str, name: str, new_name: str, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Volume:
+        source = self.image(pool, name)
+        volume = self.create(pool, new_name, source.volume.size)
+        try:
+            _copy(source.volume.size, progress, cancelled)
+        except Cancelled:
+            self.remove(pool, new_name)
+            raise
+        self.image(pool, new_name).content = source.content
+        return volume
+
+    def volumes(self, pool: str) -> list[str]:
+        with self._lock:
+            return sorted(self._pool(pool).images)
+
+    def inspect(self, pool: str, name: str) -> Volume:
+        with self._lock:
+            return self.image(pool, name).volume
+
+    def image_size(self, path: Path, image_format: str) -> int:
+        """The file's own size, whatever the format."""
+        return path.stat().st_size
+
+    def import_image(
+        self,
+        path: Path,
+        image_format: str,
+        pool: str,
+        name: str,
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Takes the file's bytes as they are, whatever the format."""
+        image = self.image(pool, name)
+        content = path.read_bytes()
+        if len(content) > image.volume.size:
+            raise Conflict(f"{path} holds {len(content)} bytes, and volume {pool}/{name} only {image.volume.size}")
+        _copy(len(content), progress, cancelled)
+        image.content = content.rstrip(b"\0")
+
+    def lockers(self, pool: str, name: str) -> list[str]:
+        with self._lock:
+            return list(self.image(pool, name).lockers)
+
+    def break_locks(self, pool: str, name: str) -> int:
+        with self._lock:
+            image = self.image(pool, name)
+            count = len(image.lockers)
+            image.lockers.clear()
+            return count
+
+    def watchers(self, pool: str, name: str) -> list[str]:
+        with self._lock:
+            return list(self.image(pool, name).watchers)
+
+    @contextmanager
+    def map(self, pool: str, name: str) -> Iterator[Path]:
+        """A file of the image's size, written back when the context ends."""
+        image = self.image(pool, name)
+        image.watchers.append("127.0.0.1:0/map")
+        try:
+            with tempfile.NamedTemporaryFile(prefix="pvc-fake-rbd-") as file:
+                file.write(image.content)
+                file.truncate(image.volume.size)
+                file.flush()
+                yield Path(file.name)
+                image.content = Path(file.name).read_bytes().rstrip(b"\0")
+        finally:
+            image.watchers.remove("127.0.0.1:0/map")
+
+    def status(self, now: float) -> StorageStatus:
+        with self._lock:
+            pools = self.pools()
+            used = sum(stats.used_bytes for stats in pools.values())
+            return StorageStatus(
+                time=now,
+                health="HEALTH_OK",
+                health_messages=(),
+                osd_states={"up,in": 3},
+                total_kb=self.capacity // 1024,
+                used_kb=used // 1024,
+                free_kb=(self.capacity - used) // 1024,
+                pools=pools,
+                status_text="health: HEALTH_OK",
+                utilization_text="",
+            )
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _pool(self, name: str) -> FakePool:
+        self._answer()
+        if name not in self.pool_records:
+            raise NotFound(f"pool {name} does not exist in Ceph")
+        return self.pool_records[name]
+
+    def _refuse_taken(self, pool: str, name: str) -> None:
+        if name in self._pool(pool).images:
+            raise Conflict(f"volume {pool}/{name} exists already in Ceph")
+
+    def _refuse_in_use(self, pool: str, name: str) -> None:
+        image = self.image(pool, name)
+        if image.watchers:
+            raise Conflict(f"volume {pool}/{name} is in use by {', '.join(image.watchers)}")
+        if image.volume.snapshot_count:
+            raise Conflict(f"volume {pool}/{name} has snapshots")
+
+    def _stats(self, pool: FakePool, used: int) -> PoolStats:
+        stored = self._used(pool)
+        free = (self.capacity - used) // pool.replicas
+        objects = -(-stored // OBJECT_SIZE)
+        return PoolStats(
+            id=pool.id,
+            stored_bytes=stored,
+            free_bytes=free,
+            used_bytes=stored * pool.replicas,
+            used_percent=100 * stored / (stored + free) if stored + free else 0.0,
+            num_objects=objects,
+            num_object_copies=objects * pool.replicas,
+        )
+
+    @staticmethod
+    def _used(pool: FakePool) -> int:
+        return sum(len(image.content) for image in pool.images.values())
+
+    def _new_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    def _answer(self) -> None:
+        if self.unavailable:
+            raise DriverUnavailable("Ceph does not answer")
+
+
+def _copy(total: int, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> None:
+    for step in range(COPY_STEPS + 1):
+        progress(total * step // COPY_STEPS, total)
+        if cancelled():
+            raise Cancelled("the copy was cancelled")
