@@ -1,0 +1,1 @@
+"""How each kind of thing is shown: its columns in a list, its lines in a sheet. One module a subject."""
