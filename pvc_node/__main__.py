@@ -1,0 +1,5 @@
+import sys
+
+from pvc_node.main import main
+
+sys.exit(main())

@@ -1,0 +1,137 @@
+"""How the decisions about machines are carried out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from pvc_core.config import TimingConfig
+from pvc_core.errors import Conflict, DriverUnavailable, NotFound, PvcError, Stale, Unavailable
+from pvc_core.model.vm import Domain, RunState, VmStatus
+from pvc_core.ports import Check, Clock, Hypervisor
+from pvc_core.rules import lifecycle
+from pvc_core.rules.lifecycle import Action, Destroy, PressPowerButton, Record, Start, Subject
+from pvc_core.state import records
+from pvc_core.state.cluster import ClusterState, Entry, Transaction
+
+log = logging.getLogger(__name__)
+
+
+class Actions:
+    """Carries out one action at a time for any one machine; safe for several machines at once.
+
+    Each action first proves, in a transaction, that its decision still fits the records; nothing was done when that
+    raises Stale or Unavailable.
+    """
+
+    def __init__(
+        self,
+        state: ClusterState,
+        hypervisor: Hypervisor,
+        clock: Clock,
+        timing: TimingConfig,
+        *,
+        on_pressed: Callable[[str], None],
+        on_started: Callable[[str], None],
+    ) -> None:
+        self._state = state
+        self._hypervisor = hypervisor
+        self._clock = clock
+        self._timing = timing
+        self._on_pressed = on_pressed
+        self._on_started = on_started
+
+    def apply(self, action: Action) -> None:
+        """Raises Stale, Unavailable and DriverError; each leaves the next look to decide again."""
+        match action:
+            case Start():
+                self._start(action)
+            case PressPowerButton():
+                self._press(action)
+            case Destroy():
+                self._prove(action)
+                self._hypervisor.destroy(action.subject.uuid)
+            case Record():
+                self._record(action)
+
+    def _press(self, action: Action) -> None:
+        self._prove(action)
+        try:
+            self._hypervisor.shutdown(action.subject.uuid)
+        except NotFound:
+            return  # it has ended meanwhile
+        self._on_pressed(action.subject.uuid)
+
+    def _prove(self, action: Action) -> None:
+        """Raise Stale unless the machine's record is the one that was decided on. Proven by a transaction rather than a
+        read, since a server may answer reads with what was true a moment ago."""
+        subject = action.subject
+        if subject.vm_version >= 0:
+            self._guarded(subject).commit()
+        else:
+            self._state.store.settle(self._timing.keepalive_interval)
+            if self._state.store.get(records.vm(subject.uuid).path) is not None:
+                raise Stale(records.vm(subject.uuid).path, "was created meanwhile")
+        _log(action)
+
+    def _record(self, action: Record) -> None:
+        subject = action.subject
+        transaction = self._state.transaction() if action.vm is not None else self._guarded(subject)
+        if action.vm is not None:
+            transaction.update(Entry(records.vm(subject.uuid), action.vm, subject.vm_version), action.vm)
+        if action.status is not None:
+            _write_status(transaction, subject, action.status)
+        transaction.commit()
+        _log(action)
+
+    def _start(self, action: Start) -> None:
+        subject, claim = action.subject, action.claim
+        transaction = self._guarded(subject)
+        _write_status(transaction, subject, claim)
+        transaction.commit()
+        _log(action)
+        held = Entry(records.vm_status(subject.uuid), claim, subject.status_version + 1)
+        try:
+            xml = self._state.get(records.vm_xml(subject.uuid)).value
+            domain = self._hypervisor.start(xml)
+        except (DriverUnavailable, Unavailable):
+            raise  # the claim stays: once libvirt answers, it shows whether the domain runs
+        except Conflict:
+            log.info("%s runs already", _title(subject))
+            return
+        except PvcError as error:
+            self._failed(action, held, str(error))
+            return
+        self._on_started(subject.uuid)
+        self._state.transaction().update(held, _started(claim, domain)).commit()
+
+    def _failed(self, action: Start, held: Entry[VmStatus], reason: str) -> None:
+        status = lifecycle.start_failed(action.claim, reason, self._clock.now(), self._timing)
+        log.warning("%s: starting => %s: %s", _title(action.subject), status.run, status.reason)
+        self._state.transaction().update(held, status).commit()
+
+    def _guarded(self, subject: Subject) -> Transaction:
+        """A transaction that fails when the machine's record has changed since the decision."""
+        key = records.vm(subject.uuid)
+        return self._state.transaction().raw(Check(key.path, subject.vm_version))
+
+
+def _write_status(transaction: Transaction, subject: Subject, status: VmStatus) -> None:
+    key = records.vm_status(subject.uuid)
+    if subject.status_version < 0:
+        transaction.create(key, status)
+    else:
+        transaction.update(Entry(key, status, subject.status_version), status)
+
+
+def _started(claim: VmStatus, domain: Domain) -> VmStatus:
+    return replace(claim, run=RunState.RUNNING, vnc_listen=domain.vnc_listen, vnc_port=domain.vnc_port)
+
+
+def _title(subject: Subject) -> str:
+    return f"vm {subject.name} ({subject.uuid})"
+
+
+def _log(action: Action) -> None:
+    log.info("%s: %s => %s: %s", _title(action.subject), action.old, action.new, action.why)

@@ -1,0 +1,185 @@
+"""The node daemon as a whole: what starts in which order, what runs side by side, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pvc_core.config import Config
+from pvc_core.errors import PvcError
+from pvc_core.model.node import Addresses, DaemonState, NodeRole
+from pvc_core.ports import BlockStore, Clock, Hypervisor, NetworkPlane, Session, Store
+from pvc_core.state.cluster import ClusterState
+from pvc_core.state.view import ClusterView
+from pvc_node.bridges import Bridges
+from pvc_node.consoles import Consoles
+from pvc_node.identity import Identity
+from pvc_node.keepalive import Keepalive, Troubles
+from pvc_node.logserver import LogServer
+from pvc_node.nodelog import Ring
+from pvc_node.presence import Presence
+from pvc_node.reconcile import Reconciler
+from pvc_node.sampler import Sampler
+from pvc_node.storage import StorageReporter
+from pvc_node.workers import Threads
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4  # machines that are started or stopped at once
+ORDERLY = 20.0  # seconds in which actions under way may end when the daemon stops
+STORAGE_INTERVAL = 5.0
+CONSOLE_INTERVAL = 1.0
+PRUNE_INTERVAL = 300.0
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The doors to the outside. ``blocks`` connects to the storage cluster when it is first needed."""
+
+    store: Store
+    hypervisor: Hypervisor
+    network: NetworkPlane
+    clock: Clock
+    blocks: Callable[[], BlockStore]
+
+
+class Daemon:
+    """``stop`` is set by whoever wants it to end, such as the handler of SIGTERM."""
+
+    def __init__(self, config: Config, identity: Identity, outside: Outside, ring: Ring, stop: threading.Event) -> None:
+        self._config = config
+        self._outside = outside
+        name, daemon, clock = config.node.name, config.daemon, outside.clock
+        interval = config.timing.keepalive_interval
+        state = ClusterState(outside.store)
+        self._state = state
+        self.view = ClusterView(outside.store, with_xml=False, with_stats=False)
+        self.presence = Presence(state, config.node, identity)
+        self._bridges = Bridges(outside.network, clock)
+        self._sampler = Sampler(outside.hypervisor, outside.network, clock, interval)
+        self._storage = StorageReporter(name, state, self.view, clock, outside.blocks)
+        self._keepalive = Keepalive(
+            name,
+            state,
+            self.presence,
+            self._sampler,
+            clock,
+            Troubles(network=lambda: self._bridges.trouble, storage=lambda: self._storage.trouble),
+            (daemon.state_directory, daemon.log_directory),
+        )
+        self._workers = Threads(WORKERS)
+        self.reconciler = Reconciler(
+            name,
+            identity,
+            state,
+            self.view,
+            self.presence,
+            outside.hypervisor,
+            self._bridges,
+            clock,
+            config.timing,
+            self._workers,
+        )
+        self._consoles = Consoles(Path(daemon.console_directory), daemon.console_log_lines, clock)
+        self._logserver = LogServer(
+            Addresses.host(config.node.addresses.cluster) or "127.0.0.1",
+            daemon.listen_port,
+            config.secret(daemon.cluster_secret_file),
+            ring,
+            self._consoles,
+        )
+        self._stop = stop
+        self._stop_deciding = threading.Event()
+        self._broken = False
+        self._threads: list[threading.Thread] = []
+        self._deciding: threading.Thread | None = None
+
+    def run(self) -> bool:
+        """Start, run until ``stop`` is set, and end in good order. False when a part of the daemon itself broke.
+
+        Raises PvcError when it cannot start.
+        """
+        self._start()
+        self._stop.wait()
+        self._end()
+        return not self._broken
+
+    def _start(self) -> None:
+        timing = self._config.timing
+        self._state.prepare()
+        self.presence.register()
+        self.view.start()
+        self.presence.appear(self.view, 3 * self._config.zookeeper.session_timeout)
+        self._bridges.apply(self.view.snapshot().networks)
+        self._logserver.start()
+        self._sampler.sample()
+        self.presence.change(DaemonState.RUN)
+        self._keepalive.beat()
+        self._deciding = self._loop("reconcile", self._decide)
+        self._repeat("keepalive", self._keepalive.beat, timing.keepalive_interval)
+        self._repeat("sampler", self._sampler.sample, timing.keepalive_interval)
+        self._repeat("consoles", self._consoles.scan, CONSOLE_INTERVAL)
+        self._repeat("pruner", self._prune, PRUNE_INTERVAL)
+        if self._config.node.role is NodeRole.COORDINATOR:
+            self._repeat("storage", self._storage.report, max(STORAGE_INTERVAL, timing.keepalive_interval))
+
+    def _end(self) -> None:
+        """Machines are left as they are: they run on without the daemon."""
+        self._try("show that it stops", lambda: self.presence.change(DaemonState.SHUTDOWN))
+        self._stop_deciding.set()
+        self.view.wake()
+        if self._deciding is not None:
+            self._deciding.join(ORDERLY)
+        if not self._workers.close(ORDERLY):
+            log.warning("an action about a machine has not ended within %.0f s; the next start takes it up", ORDERLY)
+        for thread in self._threads:
+            thread.join(self._config.timing.keepalive_interval)
+        self._try("report that it has stopped", self._keepalive.farewell)
+        self._try("take its sign of life away", self.presence.vanish)
+        self._logserver.close()
+        self._storage.close()
+        self._outside.hypervisor.close()
+        self._outside.store.close()
+        log.info("daemon: shutdown => stop: it was asked to")
+
+    def _decide(self) -> None:
+        revision = -1
+        while not self._stop_deciding.is_set():
+            revision = self.view.wait_change(revision, self._config.timing.keepalive_interval)
+            if not self._stop_deciding.is_set():
+                self.reconciler.cycle()
+
+    def _prune(self) -> None:
+        if self._outside.store.session is Session.CONNECTED:
+            self._consoles.prune(self.view.snapshot().vms)
+
+    def _repeat(self, name: str, job: Callable[[], None], interval: float) -> None:
+        """Run ``job`` every ``interval`` seconds from now on, on a thread of its own."""
+
+        def loop() -> None:
+            while not self._stop.wait(interval):
+                job()
+
+        self._threads.append(self._loop(name, loop))
+
+    def _loop(self, name: str, loop: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                loop()
+            except Exception:
+                log.exception("the thread %s broke off, so the daemon stops", name)
+                self._broken = True
+                self._stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _try(self, what: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except PvcError as error:
+            log.warning("the daemon could not %s: %s", what, error)

@@ -1,0 +1,1 @@
+"""Health plugins: small functions that look at one part of the node each."""

@@ -1,0 +1,76 @@
+"""The picture of the storage cluster, which the primary keeps for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pvc_core.errors import PvcError, Stale
+from pvc_core.model.storage import StorageStatus
+from pvc_core.ports import BlockStore, Clock
+from pvc_core.state import records
+from pvc_core.state.cluster import ClusterState
+from pvc_core.state.view import ClusterView
+from pvc_node.trouble import Trouble
+
+REFRESH = 30.0  # seconds after which an unchanged picture is written again, so that its age shows that it is kept
+
+
+class StorageReporter:
+    """Runs on a thread of its own: Ceph may take long to answer, or not answer at all.
+
+    ``connect`` is called when the node first becomes primary, so that other nodes do without Ceph's libraries.
+    """
+
+    def __init__(
+        self, node: str, state: ClusterState, view: ClusterView, clock: Clock, connect: Callable[[], BlockStore]
+    ) -> None:
+        self._node = node
+        self._state = state
+        self._view = view
+        self._clock = clock
+        self._connect = connect
+        self._blocks: BlockStore | None = None
+        self._written: StorageStatus | None = None
+        self._trouble = Trouble("storage")
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble.message
+
+    def report(self) -> None:
+        """Look once and write what has changed, if this node is primary."""
+        primary = self._view.snapshot().primary
+        if primary is None or primary.node != self._node:
+            self._written = None
+            self._trouble.end()
+            return
+        try:
+            if self._blocks is None:
+                self._blocks = self._connect()
+            self._write(self._blocks.status(self._clock.now()))
+            self._trouble.end()
+        except Stale:
+            self._written = None  # another node is primary by now, or writes: the next look tells
+        except PvcError as error:
+            self._trouble.begin(error)
+
+    def close(self) -> None:
+        if self._blocks is not None:
+            self._blocks.close()
+
+    def _write(self, status: StorageStatus) -> None:
+        last = self._written
+        if last is not None and abs(status.time - last.time) < REFRESH and replace(status, time=last.time) == last:
+            return
+        primary = self._state.get(records.PRIMARY)
+        if primary.value.node != self._node:
+            raise Stale(records.PRIMARY.path)
+        transaction = self._state.transaction().check(primary)
+        entry = self._state.find(records.STORAGE)
+        if entry is None:
+            transaction.create(records.STORAGE, status)
+        else:
+            transaction.update(entry, status)
+        transaction.commit()
+        self._written = status

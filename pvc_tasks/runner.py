@@ -1,0 +1,108 @@
+"""From a message to a recorded end: claim, build, perform, record."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+
+import msgspec
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
+
+from pvc_core.errors import Cancelled, ClaimLost, Failed, PvcError
+from pvc_core.model.task import TaskState
+from pvc_core.ops.base import Tools, build, perform
+from pvc_tasks import claims
+from pvc_tasks.claims import Ending
+from pvc_tasks.execution import Execution, RecordedRun
+from pvc_tasks.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
+
+RECORD_INTERVAL = 1.0  # seconds between two attempts to record an end while the database is away
+INTERRUPTED = "interrupted by the stop of its worker"
+
+
+class Runner:
+    """Runs tasks in the threads that call it. ``worker`` is the name under which it claims them."""
+
+    def __init__(self, worker: str, tools: Tools) -> None:
+        self._worker = worker
+        self._tools = tools
+        self._heartbeat = Heartbeat(tools.config.worker.heartbeat_interval)
+        self._heartbeat.start()
+
+    def run(self, task_id: str) -> None:
+        """Perform a task, unless another worker has it or it is over."""
+        close_old_connections()
+        try:
+            task = claims.claim(uuid.UUID(task_id), self._worker)
+        except DatabaseError as error:
+            log.warning("task %s stays queued: the database does not answer: %s", task_id, " ".join(str(error).split()))
+            return
+        if task is None:
+            log.info("task %s is another worker's, or over", task_id)
+            return
+        log.info("task %s (%s): queued => running: attempt %d", task.id, task, task.attempt)
+        execution = Execution(task, self._tools.config.worker)
+        with self._heartbeat.holding(execution):
+            ending = self._perform(execution)
+            if ending is not None:
+                self._record(execution, ending)
+
+    def interrupt(self) -> None:
+        """Make everything that runs stop at its next step and undo."""
+        for execution in self._heartbeat.executions():
+            log.info("task %s is interrupted", execution.task.id)
+            execution.interrupt()
+
+    def close(self) -> None:
+        self._heartbeat.stop()
+
+    def _perform(self, execution: Execution) -> Ending | None:
+        """How it ended; None when it is no longer ours to say so."""
+        task = execution.task
+        try:
+            operation = build(task.operation, task.arguments)
+            run = RecordedRun(self._tools, str(task.id), execution, attempt=task.attempt, record=execution.undoable)
+            result = msgspec.to_builtins(dict(perform(operation, run)))
+        except ClaimLost as error:
+            log.warning("task %s (%s) is no longer ours: %s", task.id, task, error)
+            return None
+        except Cancelled as error:
+            state = TaskState.FAILED if error.left else TaskState.CANCELLED
+            message = INTERRUPTED if execution.interrupted else error.message
+            return Ending(state, message, error.code, error.left)
+        except Failed as error:
+            return Ending(TaskState.FAILED, error.message, error.code, error.left)
+        except PvcError as error:
+            return Ending(TaskState.FAILED, error.message, error.code)
+        except Exception as error:
+            log.exception("task %s (%s) broke off", task.id, task)
+            return Ending(TaskState.FAILED, f"internal error: {type(error).__name__}: {error}", PvcError.code)
+        return Ending(TaskState.SUCCEEDED, str(result.get("message", "done")), result=result)
+
+    def _record(self, execution: Execution, ending: Ending) -> None:
+        """Write the end down, for as long as the task is ours: the database may be away for a while."""
+        pause = threading.Event()
+        while execution.claimed():
+            try:
+                self._settle(execution, ending)
+                return
+            except DatabaseError as error:
+                log.warning("task %s: its end is not recorded yet: %s", execution.task.id, " ".join(str(error).split()))
+                connection.close()
+                pause.wait(RECORD_INTERVAL)
+        log.error("task %s was given away before its end could be recorded: %s", execution.task.id, ending)
+
+    def _settle(self, execution: Execution, ending: Ending) -> None:
+        task = execution.task
+        if execution.interrupted and ending.state is TaskState.CANCELLED:
+            ours, state = claims.give_back(task, INTERRUPTED, counted=False), TaskState.QUEUED
+        else:
+            ours, state = claims.finish(task, ending), ending.state
+        if ours:
+            log.info("task %s (%s): running => %s: %s", task.id, task, state, ending.message)
+        else:
+            log.warning("task %s (%s) was given away before it ended", task.id, task)

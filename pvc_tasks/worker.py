@@ -1,0 +1,115 @@
+"""A worker of one lane on this node: ``python -m pvc_tasks.worker control`` or ``bulk``."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TypeVar
+
+import django
+from django.db import Error as DatabaseError
+from django.db.models import Q
+
+from pvc_core.config import Config
+from pvc_core.errors import BadRequest, Conflict, PvcError
+from pvc_core.model.node import NodeRole
+from pvc_core.model.task import Lane
+from pvc_core.ops.base import Tools
+
+log = logging.getLogger(__name__)
+
+STOP_PATIENCE = 10.0  # seconds that running tasks get to end after SIGTERM; what still runs then is undone
+START_INTERVAL = 2.0  # seconds between two attempts to reach what a worker cannot start without
+
+T = TypeVar("T")
+
+
+def main(arguments: list[str]) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pvc_web.config.settings")
+    try:
+        if arguments not in ([Lane.CONTROL], [Lane.BULK]):
+            raise BadRequest("usage: python -m pvc_tasks.worker control|bulk")
+        django.setup()
+        from pvc_tasks.app import make_tools
+        from pvc_web.config import cluster
+
+        sys.exit(serve(cluster.config(), Lane(arguments[0]), make_tools))
+    except PvcError as error:
+        sys.exit(f"Error: {error}")
+
+
+def serve(config: Config, lane: Lane, make_tools: Callable[[], Tools]) -> int:
+    """Work until SIGTERM. Answers the exit status. Raises Conflict when this lane has a worker on this node already."""
+    from celery.signals import worker_shutting_down
+
+    from pvc_tasks.consumer import make_worker
+    from pvc_tasks.reaper import settle_lost
+    from pvc_tasks.runner import Runner
+
+    with exclusive(Path(config.daemon.state_directory) / f"worker-{lane}.lock"):
+        name = f"{lane}@{config.node.name}"
+        tools = _persist("the cluster", make_tools)
+        # Nobody else has the lock, so whatever is still noted as this worker's was an earlier process's.
+        _persist("the database", lambda: settle_lost(Q(worker=name), "its worker was restarted"))
+        runner = Runner(name, tools)
+        stopping = threading.Event()
+        worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
+        threading.Thread(target=_press, args=(stopping, runner.interrupt), name="stopping", daemon=True).start()
+        worker = make_worker(name, queues(config, lane), concurrency(config, lane), runner.run)
+        worker.start()
+        runner.close()
+        tools.state.store.close()
+        return int(worker.exitcode or 0)
+
+
+def _press(stopping: threading.Event, interrupt: Callable[[], None]) -> None:
+    """Once the worker has to stop, give its tasks a while, and then interrupt them."""
+    stopping.wait()
+    threading.Event().wait(STOP_PATIENCE)
+    interrupt()
+
+
+def queues(config: Config, lane: Lane) -> list[str]:
+    """The node's own queue, and on coordinators also that of tasks which any of them may do."""
+    from pvc_web.tasks.models import queue_name
+
+    own = [queue_name(config.node.name, lane)]
+    return [*own, queue_name("", lane)] if config.node.role is NodeRole.COORDINATOR else own
+
+
+def concurrency(config: Config, lane: Lane) -> int:
+    return config.worker.control_concurrency if lane is Lane.CONTROL else config.worker.bulk_concurrency
+
+
+def exclusive(path: Path) -> IO[str]:
+    """Hold the file locked for as long as it is open. Raises Conflict when another process does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise Conflict(f"{path} is locked: this worker runs here already") from None
+    return file
+
+
+def _persist(what: str, action: Callable[[], T]) -> T:
+    """The outcome of ``action``, tried again for as long as what it needs does not answer."""
+    pause = threading.Event()
+    while True:
+        try:
+            return action()
+        except (DatabaseError, PvcError) as error:
+            if isinstance(error, PvcError) and not error.retryable:
+                raise
+            log.warning("waiting for %s: %s", what, " ".join(str(error).split()))
+            pause.wait(START_INTERVAL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Users, their roles, and the tokens with which programs act for them."""

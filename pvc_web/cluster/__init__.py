@@ -1,0 +1,1 @@
+"""The cluster as a whole in the REST API: version, status, maintenance."""

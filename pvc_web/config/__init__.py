@@ -1,0 +1,1 @@
+"""Django's settings and URLs, and this process's connection to the cluster."""

@@ -1,0 +1,16 @@
+"""Every address of the web server: the page for people, the API of each app below ``/api/v1``, and the admin."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+API_APPS = ("api", "accounts", "tasks", "cluster", "nodes", "vms", "networks", "storage")
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="ui:overview")),
+    path("ui/", include("pvc_web.ui.urls")),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include([path("", include(f"pvc_web.{app}.urls")) for app in API_APPS])),
+]
+
+handler404 = "pvc_web.api.errors.unknown_path"

@@ -1,0 +1,1 @@
+"""Pools and volumes in the REST API."""

@@ -1,0 +1,95 @@
+"""Pools and volumes as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.model.storage import Pool, PoolStats, Volume
+from pvc_web.api.schema import Document
+
+_IMAGE_FORMAT = 2  # RBD's own; format 1 has long been gone
+
+
+class PoolDocument(Document):
+    """A pool of Ceph for volumes."""
+
+    name: str
+    volume_count: int
+    tier: Annotated[str, Meta(description="Device class, or default for any")]
+    pgs: int
+    stats: PoolStats
+
+
+class VolumeStatsDocument(Document):
+    """What Ceph knows of the image behind a volume."""
+
+    name: str
+    id: str
+    size: Annotated[str, Meta(description="For people, with a suffix that counts in powers of 1024")]
+    objects: int
+    order: int
+    object_size: Annotated[int, Meta(description="Bytes")]
+    snapshot_count: int
+    block_name_prefix: str
+    format: int
+    features: tuple[str, ...]
+    op_features: tuple[str, ...]
+    flags: tuple[str, ...]
+    create_timestamp: str
+    access_timestamp: str
+    modify_timestamp: str
+
+
+class VolumeDocument(Document):
+    """A volume: the disk of a machine."""
+
+    name: str
+    pool: str
+    stats: VolumeStatsDocument
+
+
+class CephDocument(Document):
+    """Text of a command of Ceph."""
+
+    type: str
+    primary_node: str
+    ceph_data: str
+
+
+def human_size(size: int) -> str:
+    """``size`` bytes in the smallest unit that needs no more than four digits, rounded up: 4 GiB is ``4096M``."""
+    units = "BKMGTPE"
+    power = 0
+    while power < len(units) - 1 and -(-size >> 10 * power) > 9999:
+        power += 1
+    return f"{-(-size >> 10 * power)}{units[power]}"
+
+
+def pool_document(pool: Pool, snapshot: ClusterSnapshot) -> PoolDocument:
+    stats = snapshot.storage.pools.get(pool.name) if snapshot.storage else None
+    volumes = sum(volume.pool == pool.name for volume in snapshot.volumes.values())
+    return PoolDocument(name=pool.name, volume_count=volumes, tier=pool.tier, pgs=pool.pgs, stats=stats or PoolStats())
+
+
+def volume_document(volume: Volume) -> VolumeDocument:
+    stats = VolumeStatsDocument(
+        name=volume.name,
+        id=volume.id,
+        size=human_size(volume.size),
+        objects=volume.objects,
+        order=volume.order,
+        object_size=volume.object_size,
+        snapshot_count=volume.snapshot_count,
+        block_name_prefix=volume.block_name_prefix,
+        format=_IMAGE_FORMAT,
+        features=volume.features,
+        op_features=volume.op_features,
+        flags=volume.flags,
+        create_timestamp=volume.create_timestamp,
+        access_timestamp=volume.access_timestamp,
+        modify_timestamp=volume.modify_timestamp,
+    )
+    return VolumeDocument(name=volume.name, pool=volume.pool, stats=stats)

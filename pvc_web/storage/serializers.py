@@ -1,0 +1,93 @@
+"""Arguments of the calls on pools and volumes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rest_framework import serializers
+
+from pvc_web.api.parameters import FlagField, PageParameters, Parameters, PatternField, SizeField
+
+IMAGE_FORMATS = ("raw", "vmdk", "qcow2", "qed", "vdi", "vpc")
+_REPLICATION = re.compile(r"copies=(\d+),mincopies=(\d+)")
+_SURE = "yes-i-really-mean-it"
+
+
+class ReplicationField(serializers.CharField):
+    """Copies of each object, and how many of them must be there to write; answers both numbers."""
+
+    default_error_messages = {"form": "{input!r} is not of the form copies=3,mincopies=2"}
+
+    def to_internal_value(self, data: Any) -> tuple[int, int]:  # type: ignore[override]
+        match = _REPLICATION.fullmatch(str(data).replace(" ", ""))
+        if match is None:
+            self.fail("form", input=data)
+        return int(match[1]), int(match[2])
+
+
+class PoolListParameters(PageParameters):
+    limit = PatternField(help_text="Part of the name, as a regular expression")
+
+
+class PgsParameters(Parameters):
+    pgs = serializers.IntegerField(min_value=1, help_text="Number of placement groups, a power of two")
+
+
+class PoolAddParameters(PgsParameters):
+    replcfg = ReplicationField(help_text="Replication, such as copies=3,mincopies=2")
+    tier = serializers.CharField(required=False, default="default", help_text="Device class: hdd, ssd, nvme or default")
+
+
+class PoolCreateParameters(PoolAddParameters):
+    pool = serializers.CharField(help_text="Name of the pool")
+
+
+class SureParameters(Parameters):
+    """For what destroys more than one thing at once. The argument's name is no Python identifier."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {_SURE: FlagField(required=False, default=False, help_text="Must be true: all data of it is lost")}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs[_SURE]:
+            raise serializers.ValidationError({_SURE: "must be true, since all data is lost with it"})
+        return attrs
+
+
+class VolumeListParameters(PageParameters):
+    limit = PatternField(help_text="Part of the name, as a regular expression")
+    pool = serializers.CharField(required=False, default=None, help_text="Only volumes of this pool")
+
+
+class VolumeAddParameters(Parameters):
+    size = SizeField(help_text="Size in bytes, or with the suffix k, M, G or T")
+    force = FlagField(default=False, help_text="Also where the pool would become more than 80 % full")
+
+
+class VolumeCreateParameters(VolumeAddParameters):
+    volume = serializers.CharField(help_text="Name of the volume")
+    pool = serializers.CharField(help_text="Name of its pool")
+
+
+class VolumeModifyParameters(Parameters):
+    new_size = SizeField(required=False, default=None, help_text="New size, larger than the present one")
+    new_name = serializers.CharField(required=False, default=None, help_text="New name")
+    force = FlagField(default=False, help_text="Also where the pool would become more than 80 % full")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if (attrs["new_size"] is None) == (attrs["new_name"] is None):
+            raise serializers.ValidationError("give either new_size or new_name")
+        return attrs
+
+
+class VolumeCloneParameters(Parameters):
+    new_volume = serializers.CharField(help_text="Name of the copy")
+    force = FlagField(default=False, help_text="Also where the pool would become more than 80 % full")
+
+
+class VolumeUploadParameters(Parameters):
+    image_format = serializers.ChoiceField(choices=IMAGE_FORMATS, help_text="Format of the image file")
+    file_size = serializers.IntegerField(
+        required=False, default=None, min_value=1, help_text="Size of the image file in bytes; refused where it differs"
+    )

@@ -1,0 +1,1 @@
+"""Virtual machines in the REST API."""
