@@ -1,0 +1,63 @@
+"""A TCP forwarder whose connections a test can cut: the network between a client and its server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+
+class Proxy:
+    """Listens on a free port of 127.0.0.1 and forwards to ``target`` (``host:port``) until ``close``."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.partition(":")
+        self._target = (host, int(port))
+        self._open = True
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut(self) -> None:
+        """Break every connection, and every new one."""
+        self._run(self._cut())
+
+    def heal(self) -> None:
+        self._open = True
+
+    def close(self) -> None:
+        self.cut()
+        self._server.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _cut(self) -> None:
+        self._open = False
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open:
+            writer.transport.abort()
+            return
+        other_reader, other_writer = await asyncio.open_connection(*self._target)
+        ends = {writer, other_writer}
+        self._writers |= ends
+        await asyncio.gather(self._pump(reader, other_writer), self._pump(other_reader, writer))
+        self._writers -= ends
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()

@@ -1,0 +1,156 @@
+"""What only the driver for Ceph has to do: image formats, real locks, and a Ceph that does not answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.local import LocalServices
+from pvc_core.config import CephConfig
+from pvc_core.drivers import ceph_connection
+from pvc_core.drivers.ceph import CephBlockStore
+from pvc_core.errors import BadRequest, Conflict, DriverError, DriverUnavailable
+from tests.contract.worlds import eventually
+
+pytestmark = pytest.mark.services
+
+MIB = 1024**2
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def blocks(ceph: CephConfig) -> Iterator[CephBlockStore]:
+    blocks = CephBlockStore(ceph)
+    blocks.create_pool("vms", 8, 1, 1, "default")
+    yield blocks
+    blocks.remove_pool("vms")
+    blocks.close()
+
+
+def ignore(done: int, total: int) -> None:
+    pass
+
+
+def never() -> bool:
+    return False
+
+
+def qemu_img(*arguments: object) -> None:
+    subprocess.run(["qemu-img", *map(str, arguments)], check=True, capture_output=True)
+
+
+def raw_file(directory: Path) -> Path:
+    path = directory / "disk.raw"
+    with path.open("wb") as file:
+        file.truncate(256 * MIB)
+        file.seek(100 * MIB)
+        file.write(b"content of the disk")
+    return path
+
+
+@pytest.mark.parametrize("image_format", ["qcow2", "vmdk", "vdi", "vpc"])
+def test_a_formatted_image_is_imported_with_its_holes(
+    blocks: CephBlockStore, ceph: CephConfig, tmp_path: Path, image_format: str
+) -> None:
+    file = tmp_path / f"disk.{image_format}"
+    qemu_img("convert", "-f", "raw", "-O", image_format, raw_file(tmp_path), file)
+    blocks.create("vms", "disk", 300 * MIB)
+    blocks.import_image(file, image_format, "vms", "disk", ignore, never)
+    with blocks.map("vms", "disk") as device, device.open("rb") as disk:
+        disk.seek(100 * MIB)
+        assert disk.read(19) == b"content of the disk"
+    used = subprocess.run(
+        ["rbd", "--conf", ceph.config_file, "du", "vms/disk"], check=True, capture_output=True, text=True
+    ).stdout
+    assert " 4 MiB" in used.splitlines()[1]
+
+
+def test_an_image_that_refers_to_another_file_is_refused(blocks: CephBlockStore, tmp_path: Path) -> None:
+    file = tmp_path / "evil.qcow2"
+    qemu_img("create", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", file)
+    blocks.create("vms", "disk", MIB)
+    with pytest.raises(BadRequest, match="/etc/passwd"):
+        blocks.import_image(file, "qcow2", "vms", "disk", ignore, never)
+
+
+@pytest.mark.parametrize(("image_format", "words"), [("qcow2", "no qcow2 image"), ("iso", "raw, vdi, vmdk")])
+def test_a_file_that_is_not_of_its_format_is_refused(
+    blocks: CephBlockStore, tmp_path: Path, image_format: str, words: str
+) -> None:
+    blocks.create("vms", "disk", 300 * MIB)
+    with pytest.raises(BadRequest, match=words):
+        blocks.import_image(raw_file(tmp_path), image_format, "vms", "disk", ignore, never)
+
+
+def test_a_volume_with_snapshots_is_not_removed(blocks: CephBlockStore, ceph: CephConfig) -> None:
+    blocks.create("vms", "disk", MIB)
+    rbd = ["rbd", "--conf", ceph.config_file, "--no-progress", "snap"]
+    subprocess.run([*rbd, "create", "vms/disk@one"], check=True)
+    assert blocks.inspect("vms", "disk").snapshot_count == 1
+    with pytest.raises(Conflict, match="snapshots"):
+        blocks.remove("vms", "disk")
+
+
+def test_the_lock_of_a_dead_client_is_found_and_broken(blocks: CephBlockStore, ceph: CephConfig) -> None:
+    blocks.create("vms", "disk", MIB)
+    subprocess.run(["rbd", "--conf", ceph.config_file, "lock", "add", "vms/disk", "old"], check=True)
+    assert len(blocks.lockers("vms", "disk")) == 1
+    assert blocks.lockers("vms", "disk")[0].startswith("client.")
+    assert blocks.break_locks("vms", "disk") == 1
+    assert blocks.lockers("vms", "disk") == []
+
+
+def test_a_process_that_dies_while_it_has_a_volume_mapped_leaves_nothing(
+    blocks: CephBlockStore, ceph: CephConfig
+) -> None:
+    blocks.create("vms", "disk", MIB)
+    program = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from pvc_core.config import CephConfig
+from pvc_core.drivers import ceph_connection
+from pvc_core.drivers.ceph import CephBlockStore
+with CephBlockStore(CephConfig(config_file={ceph.config_file!r})).map("vms", "disk") as device:
+    print(device, flush=True)
+    time.sleep(100)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    device = Path(process.stdout.readline().strip())
+    assert device.is_block_device()
+    assert len(blocks.watchers("vms", "disk")) == 1
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    eventually(lambda: not Path("/sys/block", device.name, "loop").exists())
+    eventually(lambda: blocks.watchers("vms", "disk") == [])
+    blocks.remove("vms", "disk")
+
+
+def test_a_configuration_that_is_missing_is_named() -> None:
+    with pytest.raises(DriverError, match=r"/nowhere/ceph\.conf"):
+        CephBlockStore(CephConfig(config_file="/nowhere/ceph.conf")).pools()
+
+
+def test_while_ceph_is_away_calls_end_and_say_so_and_work_again_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceph_connection, "MONITOR_TIMEOUT", 2)
+    monkeypatch.setattr(ceph_connection, "CONNECT_TIMEOUT", 2)
+    with LocalServices(zookeeper=False, postgresql=False, redis=False, ceph=True) as services:
+        blocks = CephBlockStore(CephConfig(config_file=str(services.ceph_config)))
+        blocks.create_pool("vms", 8, 1, 1, "default")
+        services.kill("ceph-mon")
+        began = time.monotonic()
+        with pytest.raises(DriverUnavailable):
+            blocks.status(0.0)
+        with pytest.raises(DriverUnavailable):
+            CephBlockStore(CephConfig(config_file=str(services.ceph_config))).pools()
+        assert time.monotonic() - began < 15
+        services.start_service("ceph-mon")
+        services.wait("ceph-mon")
+        assert set(blocks.status(0.0).pools) == {"vms"}
+        blocks.close()

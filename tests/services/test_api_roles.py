@@ -1,0 +1,116 @@
+"""Who may call what. A path or method that is not in the table fails the test, so none comes in unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.test import APIClient
+
+from pvc_core.model.task import Role
+from pvc_core.state.cluster import ClusterState
+from pvc_web.tasks.models import Audit, Task
+
+PREFIX = "api/v1/"
+VIEWER, OPERATOR, ADMINISTRATOR = Role.VIEWER, Role.OPERATOR, Role.ADMINISTRATOR
+
+# The role that a method of a path needs; None: open to everyone.
+NEEDED: dict[str, dict[str, Role | None]] = {
+    "": {"get": VIEWER},
+    "schema": {"get": None},
+    "docs": {"get": None},
+    "login": {"post": None},
+    "logout": {"post": None},
+    "status": {"get": VIEWER, "post": ADMINISTRATOR},
+    "status/primary_node": {"get": VIEWER},
+    "tasks": {"get": VIEWER},
+    "tasks/<str:task>": {"get": VIEWER, "delete": OPERATOR},
+    "node": {"get": VIEWER},
+    "node/<str:node>": {"get": VIEWER},
+    "node/<str:node>/daemon-state": {"get": VIEWER},
+    "node/<str:node>/coordinator-state": {"get": VIEWER, "post": OPERATOR},
+    "node/<str:node>/domain-state": {"get": VIEWER, "post": OPERATOR},
+    "node/<str:node>/log": {"get": VIEWER},
+    "vm": {"get": VIEWER, "post": ADMINISTRATOR},
+    "vm/<str:vm>": {"get": VIEWER, "post": ADMINISTRATOR, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "vm/<str:vm>/state": {"get": VIEWER, "post": OPERATOR},
+    "vm/<str:vm>/node": {"get": VIEWER, "post": OPERATOR},
+    "vm/<str:vm>/meta": {"get": VIEWER, "post": OPERATOR},
+    "vm/<str:vm>/tags": {"get": VIEWER, "post": OPERATOR},
+    "vm/<str:vm>/rename": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/console": {"get": VIEWER},
+    "vm/<str:vm>/device": {"post": OPERATOR, "delete": OPERATOR},
+    "vm/<str:vm>/locks": {"post": ADMINISTRATOR},
+    "network": {"get": VIEWER, "post": ADMINISTRATOR},
+    "network/<str:vni>": {"get": VIEWER, "post": ADMINISTRATOR, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "storage/ceph/status": {"get": VIEWER},
+    "storage/ceph/utilization": {"get": VIEWER},
+    "storage/ceph/pool": {"get": VIEWER, "post": ADMINISTRATOR},
+    "storage/ceph/pool/<str:pool>": {
+        "get": VIEWER,
+        "post": ADMINISTRATOR,
+        "put": ADMINISTRATOR,
+        "delete": ADMINISTRATOR,
+    },
+    "storage/ceph/volume": {"get": VIEWER, "post": ADMINISTRATOR},
+    "storage/ceph/volume/<str:pool>/<str:volume>": {
+        "get": VIEWER,
+        "post": ADMINISTRATOR,
+        "put": ADMINISTRATOR,
+        "delete": ADMINISTRATOR,
+    },
+    "storage/ceph/volume/<str:pool>/<str:volume>/clone": {"post": ADMINISTRATOR},
+    "storage/ceph/volume/<str:pool>/<str:volume>/scan": {"post": OPERATOR},
+    "storage/ceph/volume/<str:pool>/<str:volume>/upload": {"post": ADMINISTRATOR},
+}
+
+CALLS = [(path, method, role) for path, methods in NEEDED.items() for method, role in methods.items()]
+
+
+def served(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every path of the API with each method that its view has."""
+    for entry in patterns:
+        path = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from served(entry.url_patterns, path)
+        elif path.startswith(PREFIX):
+            view = entry.callback.cls
+            methods = (method for method in ("get", "post", "put", "patch", "delete") if hasattr(view, method))
+            yield from ((path.removeprefix(PREFIX), method) for method in methods)
+
+
+def test_the_table_has_every_call() -> None:
+    assert set(served(get_resolver().url_patterns)) == {(path, method) for path, method, _ in CALLS}
+
+
+@pytest.mark.parametrize(("path", "method", "needed"), CALLS, ids=lambda value: str(value) or "root")
+def test_a_call_is_open_to_its_role_and_to_no_lesser_one(
+    api: Callable[[Role | None], APIClient], cluster: ClusterState, path: str, method: str, needed: Role | None
+) -> None:
+    url = f"/{PREFIX}{path}"
+    for placeholder in ("node", "vm", "pool", "volume", "task"):
+        url = url.replace(f"<str:{placeholder}>", "nothing-of-this-name")
+    url = url.replace("<str:vni>", "4000")
+
+    if needed is None:
+        assert getattr(api(None), method)(url).status_code not in (403, 404)
+        return
+    assert getattr(api(None), method)(url).status_code == 401
+    for role in Role:
+        answer = getattr(api(role), method)(url)
+        if role < needed:
+            assert answer.status_code == 403, role
+            assert answer.json() == {"message": "your role does not allow this", "code": "forbidden"}
+        else:
+            assert answer.status_code not in (401, 403, 405, 500), (role, answer.content)
+    assert not Task.objects.exists()
+    assert not Audit.objects.exists()
+
+
+def test_a_token_in_the_wrong_place_opens_nothing(
+    api: Callable[[Role | None], APIClient], cluster: ClusterState
+) -> None:
+    assert api(None).get("/api/v1/vm", HTTP_X_API_KEY="").status_code == 401
+    assert api(None).get("/api/v1/vm", HTTP_X_API_KEY="pvc").status_code == 401
+    assert api(None).get("/api/v1/vm", HTTP_AUTHORIZATION="Bearer x").status_code == 401

@@ -1,0 +1,58 @@
+"""Who claims to be primary, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from pvc_core.model.node import Addresses, Alive, DaemonState, Node, NodeRole, Primary
+from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
+from pvc_core.rules import election
+from pvc_core.rules.election import Claim
+
+RUN = DaemonState.RUN
+
+
+def cluster(primary: Primary | None, **states: DaemonState | None) -> ClusterSnapshot:
+    """Nodes by name with the state their daemon shows, None for one that is not alive; ``hv`` is a hypervisor."""
+    nodes = {}
+    for name, state in states.items():
+        role = NodeRole.HYPERVISOR if name.startswith("hv") else NodeRole.COORDINATOR
+        alive = None if state is None else Alive("boot", 1, state, 10)
+        nodes[name] = NodeEntry(Node(name, role, Addresses()), 0, alive, None)
+    return ClusterSnapshot(nodes=nodes, primary=primary)
+
+
+def claims(snapshot: ClusterSnapshot) -> dict[str, Primary]:
+    decided = {name: election.decide(snapshot, name) for name in snapshot.nodes}
+    return {name: claim.new for name, claim in decided.items() if claim is not None}
+
+
+def test_without_a_primary_the_first_living_coordinator_claims_the_first_epoch() -> None:
+    snapshot = cluster(None, n2=RUN, n1=None, n3=RUN, hv0=RUN)
+    assert claims(snapshot) == {"n2": Primary("n2", 1)}
+
+
+@pytest.mark.parametrize("state", [None, DaemonState.INIT, DaemonState.SHUTDOWN])
+def test_a_primary_that_does_not_run_is_replaced_with_the_next_epoch(state: DaemonState | None) -> None:
+    old = Primary("n1", 4)
+    snapshot = cluster(old, n1=state, n2=RUN, n3=RUN)
+    assert election.decide(snapshot, "n2") == Claim(old, Primary("n2", 5), "n1 does not run")
+    assert claims(snapshot) == {"n2": Primary("n2", 5)}
+
+
+def test_a_primary_that_is_no_node_any_more_is_replaced() -> None:
+    assert claims(cluster(Primary("gone", 9), n1=RUN)) == {"n1": Primary("n1", 10)}
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        cluster(Primary("n3", 2), n1=RUN, n2=RUN, n3=RUN),
+        cluster(None, hv1=RUN, n1=None),
+        cluster(None, n1=DaemonState.INIT, n2=DaemonState.SHUTDOWN),
+        cluster(None),
+    ],
+    ids=["the primary runs", "hypervisors only", "nobody runs", "no nodes"],
+)
+def test_nobody_claims(snapshot: ClusterSnapshot) -> None:
+    assert claims(snapshot) == {}
