@@ -31,6 +31,7 @@ def figures() -> Iterator[Figure]:
         node = cluster.nodes[0]
         _start_machines(cluster, node)
         time.sleep(CALM)
+        _require_statistics(cluster)
         pid = _daemon(cluster, node)
         shares, writes = [], []
         for _ in range(SAMPLES):
@@ -60,6 +61,15 @@ def _start_machines(cluster: Cluster, node: str) -> None:
     client.close()
 
 
+def _require_statistics(cluster: Cluster) -> None:
+    """Raise RuntimeError unless the daemon reports the counters of every machine: else its figures say nothing."""
+    client = Client(Site(f"127.0.0.1:{cluster.publish}", cluster.token_file))
+    reported = sum(bool(shown["vcpu_stats"]) for shown in json.loads(client.get("/api/v1/vm").body))
+    client.close()
+    if reported != MACHINES:
+        raise RuntimeError(f"the daemon reports the counters of {reported} machines, not of {MACHINES}")
+
+
 def _post(client: Client, path: str, **parameters: str) -> None:
     answer = client.request("POST", f"{path}?{urlencode(parameters)}")
     if answer.status >= 300:
@@ -67,7 +77,7 @@ def _post(client: Client, path: str, **parameters: str) -> None:
 
 
 def _running_domains(client: Client, node: str) -> int:
-    (shown,) = json.loads(client.get(f"/api/v1/node/{node}").body)
+    shown = json.loads(client.get(f"/api/v1/node/{node}").body)
     return int(shown["domains_count"])
 
 

@@ -9,8 +9,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.error import HTTPError
 
 from lab import namespaces
 from lab.cluster import Cluster
@@ -18,6 +20,7 @@ from lab.errors import LabError
 
 T = TypeVar("T")
 PVC = str(Path(sys.executable).with_name("pvc"))
+SERVICE_UNAVAILABLE = 503
 POLL = 0.2  # seconds between two looks at something that only a request can show
 
 
@@ -62,7 +65,15 @@ class Driver:
     def console(self, name: str, lines: int = 500) -> str:
         return str(self.api("GET", f"/vm/{name}/console?lines={lines}")["data"])
 
-    def wait_console(self, name: str, pattern: str, timeout: float = 60, after: str = "") -> re.Match[str]:
+    def last_line(self, name: str) -> str:
+        """The console's last line so far: what comes after it is new."""
+
+        def look() -> list[str] | None:
+            return self.console(name, 5).splitlines() or [""]
+
+        return self.wait(f"the console of {name}", look, 30)[-1]
+
+    def wait_console(self, name: str, pattern: str, timeout: float = 120, after: str = "") -> re.Match[str]:
         """Wait until the console shows ``pattern`` (a regular expression) beyond the text ``after`` that was there
         before."""
 
@@ -81,13 +92,23 @@ class Driver:
         return self.wait(f"{name} in state {state}", look, timeout)
 
     def wait(self, what: str, look: Callable[[], T | None], timeout: float) -> T:
-        """The first true answer of ``look``, asked again until ``timeout`` seconds have passed."""
+        """The first true answer of ``look``, asked again until ``timeout`` seconds have passed. A part that does not answer
+        is one that may come back."""
         deadline = time.monotonic() + timeout
-        while not (found := look()):
+        while True:
+            reason = ""
+            try:
+                if found := look():
+                    return found
+            except HTTPError as error:
+                if error.code != SERVICE_UNAVAILABLE:
+                    raise
+                reason = f": {error.read().decode()}"
+            except (OSError, HTTPException) as error:  # the server that was asked has just died
+                reason = f": {error}"
             if time.monotonic() > deadline:
-                raise LabError(f"waited {timeout:g} s in vain for {what}")
+                raise LabError(f"waited {timeout:g} s in vain for {what}{reason}")
             time.sleep(POLL)
-        return found
 
     def on_host(self, host: str, *command: str, timeout: float = 60) -> str:
         """Output of a command inside a host."""

@@ -107,9 +107,11 @@ class LocalServices:
         service.install()
         script = self.directory / f"{name}.sh"
         script.write_text(service.script())
+        *credentials, shell, path = service.command(str(script))
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                ["setpriv", "--pdeathsig=KILL", *service.command(str(script))],
+                # After the change of credentials, with which the kernel forgets that signal.
+                [*credentials, "setpriv", "--pdeathsig=KILL", shell, path],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -108,6 +108,7 @@ class Cancelled(Failed):
     """The operation was asked to stop, stopped at a step, and undid what it had done."""
 
     code = "cancelled"
+    status = 409
 
 
 class ClaimLost(Failed):

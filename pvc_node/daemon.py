@@ -140,9 +140,9 @@ class Daemon:
         self._try("report that it has stopped", self._keepalive.farewell)
         self._try("take its sign of life away", self.presence.vanish)
         self._logserver.close()
+        self._outside.store.close()
         self._storage.close()
         self._outside.hypervisor.close()
-        self._outside.store.close()
         log.info("daemon: shutdown => stop: it was asked to")
 
     def _decide(self) -> None:

@@ -9,12 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
-from pvc_core.drivers.libvirt import LibvirtHypervisor
-from pvc_core.drivers.network import LinuxNetwork
-
 from pvc_core import config as configuration
 from pvc_core.config import Config
 from pvc_core.drivers.clock import SystemClock
+from pvc_core.drivers.libvirt import LibvirtHypervisor
+from pvc_core.drivers.network import LinuxNetwork
 from pvc_core.drivers.zookeeper import ZookeeperStore
 from pvc_core.errors import PvcError, Unavailable
 from pvc_core.ports import BlockStore
@@ -22,6 +21,8 @@ from pvc_node import identity, nodelog
 from pvc_node.daemon import Daemon, Outside
 
 log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 5.0  # seconds for one try; a signal to end is heeded between two
 
 
 def main() -> int:
@@ -58,7 +59,7 @@ def _connect(config: Config, stopping: threading.Event) -> ZookeeperStore | None
     """The store, once ZooKeeper answers: a node may well be up before a quorum is. None when asked to stop before."""
     while not stopping.is_set():
         try:
-            return ZookeeperStore(config.zookeeper)
+            return ZookeeperStore(config.zookeeper, CONNECT_TIMEOUT)
         except Unavailable as error:
             log.warning("%s; trying again", error)
     return None

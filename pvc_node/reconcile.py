@@ -101,8 +101,8 @@ class Reconciler:
             self._note_domain_state(snapshot)
             self._machines(snapshot, pending)
             self._store.end()
-        except Unavailable as error:
-            self._unsettled = True
+        except PvcError as error:
+            self._unsettled = self._unsettled or isinstance(error, Unavailable)
             self._store.begin(error)
 
     def _elect(self, snapshot: ClusterSnapshot) -> None:

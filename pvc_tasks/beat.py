@@ -22,7 +22,7 @@ from pvc_core.config import Config
 from pvc_core.errors import PvcError
 from pvc_core.state import records
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pvc_tasks.beat")
 
 ELECTION = "/pvc-beat"
 TICK = 1.0  # seconds between two looks at what is due

@@ -21,7 +21,7 @@ from pvc_core.model.node import NodeRole
 from pvc_core.model.task import Lane
 from pvc_core.ops.base import Tools
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pvc_tasks.worker")
 
 STOP_PATIENCE = 10.0  # seconds that running tasks get to end after SIGTERM; what still runs then is undone
 START_INTERVAL = 2.0  # seconds between two attempts to reach what a worker cannot start without
@@ -44,13 +44,16 @@ def main(arguments: list[str]) -> None:
 
 
 def serve(config: Config, lane: Lane, make_tools: Callable[[], Tools]) -> int:
-    """Work until SIGTERM. Answers the exit status. Raises Conflict when this lane has a worker on this node already."""
+    """Work until SIGTERM. Answers the exit status. Raises Conflict when this lane has a worker on this node already,
+    and BadRequest when the configuration contradicts itself."""
     from celery.signals import worker_shutting_down
 
     from pvc_tasks.consumer import make_worker
     from pvc_tasks.reaper import settle_lost
     from pvc_tasks.runner import Runner
 
+    if config.worker.heartbeat_limit < 3 * config.worker.heartbeat_interval:
+        raise BadRequest("worker.heartbeat_limit must be at least three times worker.heartbeat_interval")
     with exclusive(Path(config.daemon.state_directory) / f"worker-{lane}.lock"):
         name = f"{lane}@{config.node.name}"
         tools = _persist("the cluster", make_tools)

@@ -73,6 +73,7 @@ class LibvirtHypervisor:
 
     def domains(self) -> dict[str, Domain]:
         connection = self._libvirt.get()
+        hearing = self._libvirt.hearing
         with translated("the list of domains"):
             rows = connection.getAllDomainStats(
                 libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
@@ -82,11 +83,11 @@ class LibvirtHypervisor:
             with suppress(NotFound):  # it ended since it was listed
                 domain = self._domain(handle, table["state.state"], table["state.reason"])
                 present[domain.uuid] = domain
-        seen_on, before = self._seen
-        self._seen = (connection, set(present))
+        heard_by, before = self._seen
+        self._seen = (hearing, set(present))
         self._forget_details({(handle.UUIDString(), handle.ID()) for handle, _ in rows})
         # The news of why a domain ended may come after the list from which it is missing.
-        missing = before - present.keys() if seen_on is connection else set()
+        missing = before - present.keys() if heard_by is hearing else set()
         return self._libvirt.ended(missing) | present
 
     def start(self, xml: str) -> Domain:
@@ -145,7 +146,7 @@ class LibvirtHypervisor:
         progress: Callable[[MigrationProgress], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        libvirt_migration.migrate(self._lookup(uuid), target, max_downtime, progress, cancelled)
+        libvirt_migration.migrate(lambda: self._lookup(uuid), target, max_downtime, progress, cancelled)
 
     def statistics(self) -> dict[str, DomainStats]:
         connection = self._libvirt.get()

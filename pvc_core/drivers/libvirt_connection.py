@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_INTERVAL = 5  # seconds between two signs of life, and how many may be missing
 KEEPALIVE_COUNT = 3
+CLOSE_TIMEOUT = 1.0  # seconds
 EVENT_DELAY = 2.0  # seconds by which an event may come after the answer that shows its effect
 
 # Why a domain ended. When QEMU is killed from outside libvirt says "failed", which is a crash like any other.
@@ -53,25 +54,40 @@ def translated(what: str) -> Iterator[None]:
 
 
 class LibvirtConnection:
-    """Safe to use from several threads."""
+    """Safe to use from several threads: each has a connection of its own, and one more brings the events.
+
+    When a connection breaks while two threads wait for answers on it, libvirt's client library before 10.4 writes into
+    the stack of one of them (CVE-2024-4418), and Debian 12 has 9.0.
+    """
 
     def __init__(self, uri: str) -> None:
         _start_event_loop()
         self._uri = uri
+        self._own = threading.local()
         self._opening = threading.Lock()
-        self._connection: libvirt.virConnect | None = None
+        self._hearing: libvirt.virConnect | None = None
+        self._callbacks: list[int] = []
         self._events = threading.Condition()
         self._ended: dict[str, Domain] = {}
         self._removals = 0  # counts the devices that guests let go
         self._listeners: list[Callable[[], None]] = []
 
     def get(self) -> libvirt.virConnect:
-        """The open connection. Raises DriverUnavailable when libvirt does not answer."""
+        """This thread's connection, to be used by this thread alone. Raises DriverUnavailable when libvirt does not
+        answer."""
         with self._opening:
-            if self._connection is None or not self._connection.isAlive():
+            if self._hearing is None or not self._hearing.isAlive():
                 self._drop()
-                self._connection = self._open()
-            return self._connection
+                self._hearing = self._hear()
+        own: libvirt.virConnect | None = getattr(self._own, "connection", None)
+        if own is None or not own.isAlive():
+            own = self._own.connection = self._open()
+        return own
+
+    @property
+    def hearing(self) -> libvirt.virConnect | None:
+        """The connection that brings the events, to be compared only: another one may have missed some."""
+        return self._hearing
 
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -102,8 +118,10 @@ class LibvirtConnection:
                 self._events.wait_for(lambda seen=seen: self._removals != seen, min(EVENT_DELAY, left))  # type: ignore[misc]
 
     def close(self) -> None:
-        with self._opening:
+        """Hear nothing more. The threads' connections end with their threads."""
+        if self._opening.acquire(timeout=CLOSE_TIMEOUT):  # else a thread waits for a libvirtd that hangs
             self._drop()
+            self._opening.release()
 
     def _open(self) -> libvirt.virConnect:
         with translated(f"the connection to {self._uri}"):
@@ -112,16 +130,27 @@ class LibvirtConnection:
             except libvirt.libvirtError as error:
                 raise DriverUnavailable(f"libvirt does not answer at {self._uri}: {error}") from None
             connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
-            connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
-            removed = libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED
-            connection.domainEventRegisterAny(None, removed, self._on_removed, None)
+        return connection
+
+    def _hear(self) -> libvirt.virConnect:
+        connection = self._open()
+        with translated("events"):
+            self._callbacks = [
+                connection.domainEventRegisterAny(None, event, callback, None)
+                for event, callback in (
+                    (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
+                    (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._on_removed),
+                )
+            ]
         return connection
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            with suppress(libvirt.libvirtError):  # it is broken, most often
-                self._connection.close()
-            self._connection = None
+        """Let go of the events' connection. Python closes it with the last reference; each callback holds one."""
+        if self._hearing is not None:
+            for callback in self._callbacks:
+                with suppress(libvirt.libvirtError):  # it is broken, most often
+                    self._hearing.domainEventDeregisterAny(callback)
+            self._hearing = None
 
     def _on_lifecycle(
         self, _connection: libvirt.virConnect, domain: libvirt.virDomain, event: int, detail: int, _opaque: object

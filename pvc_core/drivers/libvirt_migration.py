@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -12,13 +13,14 @@ from urllib.parse import urlsplit
 import libvirt
 
 from pvc_core.drivers.libvirt_connection import translated
-from pvc_core.errors import Cancelled, DriverUnavailable
+from pvc_core.errors import Cancelled, DriverError, DriverUnavailable, NotFound
 from pvc_core.ports import MigrationProgress
 
 log = logging.getLogger(__name__)
 
 LIBVIRT_PORT = 16509  # of libvirtd's plain TCP socket
 REACH_TIMEOUT = 5.0  # seconds for the target's libvirt to accept a connection
+ABORT_TIMEOUT = 10.0  # seconds for a migration to end that is aborted
 POLL = 0.25  # seconds between two looks at progress and cancellation
 FLAGS = (
     libvirt.VIR_MIGRATE_LIVE
@@ -29,24 +31,27 @@ FLAGS = (
 
 
 def migrate(
-    domain: libvirt.virDomain,
+    lookup: Callable[[], libvirt.virDomain],
     target: str,
     max_downtime: int,
     progress: Callable[[MigrationProgress], None],
     cancelled: Callable[[], bool],
 ) -> None:
-    """As the port says. The call to libvirt blocks to the end, so it has a thread of its own."""
+    """As the port says. ``lookup`` finds the domain on the connection of the calling thread: the call to libvirt blocks
+    to the end, so it has a thread of its own."""
+    domain = lookup()
     if cancelled():
         raise Cancelled(f"the migration of {domain.name()} was cancelled before it began")
     uri = f"qemu+tcp://{target}/system"
     _require_reachable(uri, target)
+    _end_earlier(domain)
     ended = threading.Event()
-    failure: list[libvirt.libvirtError] = []
+    failure: list[Exception] = []
 
     def move() -> None:
         try:
-            domain.migrateToURI3(uri, {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{target}"}, FLAGS)
-        except libvirt.libvirtError as error:
+            lookup().migrateToURI3(uri, {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{target}"}, FLAGS)
+        except (libvirt.libvirtError, DriverError, NotFound) as error:
             failure.append(error)
         finally:
             ended.set()
@@ -87,6 +92,17 @@ def _watch(
         if total := job.get("memory_total", 0):
             progress(MigrationProgress(total - job.get("memory_remaining", 0), total))
     return aborted
+
+
+def _end_earlier(domain: libvirt.virDomain) -> None:
+    """Abort the migration that a process left to libvirtd when it was killed."""
+    deadline = time.monotonic() + ABORT_TIMEOUT
+    pause = threading.Event()
+    while _job(domain) and time.monotonic() < deadline:
+        log.warning("domain %s is still being migrated for an earlier call, which is aborted", domain.name())
+        with suppress(libvirt.libvirtError):  # it is over by now: the next look tells
+            domain.abortJob()
+        pause.wait(POLL)
 
 
 def _job(domain: libvirt.virDomain) -> dict[str, int]:

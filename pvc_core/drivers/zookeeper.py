@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,8 +25,14 @@ from kazoo.retry import KazooRetry
 from pvc_core.config import ZookeeperConfig
 from pvc_core.drivers.zookeeper_client import CONNECTION_ERRORS, RecursiveClient
 from pvc_core.drivers.zookeeper_mirror import Mirror
-from pvc_core.errors import DriverError, Stale, Unavailable
+from pvc_core.errors import DriverError, PvcError, Stale, Unavailable
 from pvc_core.ports import Check, Create, Delete, Raw, Session, Update, Write
+
+log = logging.getLogger(__name__)
+_kazoo_log = logging.getLogger(f"{__name__}.kazoo")
+_kazoo_log.setLevel(
+    logging.ERROR
+)  # it warns at every try to connect; one line for each change of the session says it all
 
 SESSIONS = {
     KazooState.CONNECTED: Session.CONNECTED,
@@ -42,21 +50,26 @@ class ZookeeperStore:
         self._timeout = 2 * config.session_timeout
         self._session = Session.LOST
         self._owner = 0
+        self._begun = threading.Event()
         self._mirrors: list[Mirror] = []
         self._listeners: list[Callable[[Session], None]] = []
         self._client = RecursiveClient(
             self._on_event,
             hosts=",".join(config.hosts),
             timeout=config.session_timeout,
+            logger=_kazoo_log,
             connection_retry=KazooRetry(max_tries=-1, delay=0.1, backoff=2, max_delay=1.0),
         )
+        self._told = threading.Event()
         self._client.add_listener(self._on_state)
-        try:
-            self._client.start(connect_timeout)
-        except KazooTimeoutError:
+        # kazoo's own start returns before the listener has heard of the session.
+        self._client.start_async()
+        if not self._begun.wait(connect_timeout):
             self.close()
             hosts = ", ".join(config.hosts)
-            raise Unavailable(f"ZooKeeper does not answer at {hosts} within {connect_timeout:g} s") from None
+            raise Unavailable(f"ZooKeeper does not answer at {hosts} within {connect_timeout:g} s")
+        # kazoo lets ``start`` return just before it tells its listeners of the connection.
+        self._told.wait(connect_timeout)
 
     def get(self, path: str) -> Raw | None:
         try:
@@ -85,15 +98,18 @@ class ZookeeperStore:
 
     def mirror(self, root: str, wanted: Callable[[str], bool], on_change: Callable[[str, Raw | None], None]) -> None:
         mirror = Mirror(self._client, root, wanted, on_change)
+        self._mirrors.append(mirror)  # from now on a new connection is followed by a new watch
         try:
             self._await(lambda: self._client.add_watch_async(root))
+            mirror.synchronise()
+            if not mirror.wait_synchronised(self._connected):
+                raise Unavailable("the connection to ZooKeeper broke while the cluster's state was being read")
         except UnimplementedError:
-            raise DriverError("this ZooKeeper has no persistent watches: version 3.6 or newer is needed") from None
-        self._mirrors.append(mirror)
-        mirror.synchronise()
-        if not mirror.wait_synchronised(self._connected):
             self._mirrors.remove(mirror)
-            raise Unavailable("the connection to ZooKeeper broke while the cluster's state was being read")
+            raise DriverError("this ZooKeeper has no persistent watches: version 3.6 or newer is needed") from None
+        except PvcError:
+            self._mirrors.remove(mirror)
+            raise
 
     def settle(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -151,9 +167,12 @@ class ZookeeperStore:
 
     def _on_state(self, state: str) -> None:
         """On the connection's thread: nothing here may wait for an answer."""
+        log.info("session with ZooKeeper: %s => %s", self._session, SESSIONS[state])
         self._session = SESSIONS[state]
         if self._session is Session.CONNECTED:
             self._owner = self._client.client_id[0]
+            self._begun.set()
+            self._told.set()
             for mirror in self._mirrors:
                 self._client.add_watch_async(mirror.root)
                 mirror.synchronise()

@@ -66,7 +66,9 @@ class FakeCluster:
             self._publish([write.path for write in writes if not isinstance(write, Check)])
 
     def forget(self, store: FakeStore) -> None:
-        self._stores.remove(store)
+        """Tell it no more; no error when it is forgotten already."""
+        with self.lock:
+            self._stores = [other for other in self._stores if other is not store]
 
     def _publish(self, paths: list[str]) -> None:
         for store in list(self._stores):
@@ -197,10 +199,9 @@ class FakeStore:
 
     def close(self) -> None:
         with self.cluster.lock:
-            if self in self.cluster._stores:
-                self.cluster.forget(self)
-                self._session = Session.LOST
-                self.cluster.end_session(self._owner)
+            self.cluster.forget(self)
+            self._session = Session.LOST
+            self.cluster.end_session(self._owner)
 
     def suspend(self) -> None:
         """Break the connection. The session stays alive on the servers until ``expire``."""

@@ -19,7 +19,7 @@ MAX_LENGTH = 512 * 1024  # characters; ZooKeeper's records end at 1 MiB
 CACHED = 16_384  # parsed machines that are kept
 
 MIB = 1024 * 1024
-_UNITS = {"": 1024, "b": 1, "byte": 1, "bytes": 1} | {  # libvirt's virScaleInteger: no unit means KiB
+_UNITS: dict[str, int] = {"": 1024, "b": 1, "byte": 1, "bytes": 1} | {  # libvirt's virScaleInteger: no unit means KiB
     letter + suffix: base**power
     for power, letter in enumerate("kmgtpe", start=1)
     for suffix, base in (("", 1024), ("ib", 1024), ("b", 1000))
@@ -212,7 +212,7 @@ def _memory(root: etree._Element) -> int:
     text = _required(root, "memory")
     element = root.find("memory")
     unit = element.get("unit", "")
-    factor = _UNITS.get(unit.lower())
+    factor: int | None = _UNITS.get(unit.lower())
     if factor is None:
         raise _wrong(element, f"unknown unit of memory {unit!r}: use KiB, MiB or GiB")
     if not text.isascii() or not text.isdigit() or int(text) == 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -171,6 +172,15 @@ class Run:
         self._undo.clear()
         self._changed = self._committed = True
 
+    def mark_changed(self) -> None:
+        """Something was changed, or may have been, for which there is no undo."""
+        self._changed = True
+
+    @property
+    def committed(self) -> bool:
+        """Whether it is past its commit point."""
+        return self._committed
+
     @property
     def changed(self) -> bool:
         """Whether anything was changed so far."""
@@ -233,7 +243,8 @@ class Run:
             held = self._held[0]
             entry = self.tools.state.find(held.key)
             if entry is not None and entry.value == held.value:
-                self.tools.state.transaction().delete(entry).commit()
+                with suppress(Stale):  # it went with its session meanwhile
+                    self.tools.state.transaction().delete(entry).commit()
         self._held.pop(0)
 
     def unwind(self) -> tuple[str, ...]:
@@ -272,7 +283,10 @@ def perform(operation: Operation, run: Run) -> Mapping[str, Any]:
         left = run.unwind()
         if isinstance(error, Refused) and not run.changed:
             raise
-        raise Failed(str(error), left=left + getattr(error, "left", ())) from error
+        left += getattr(error, "left", ())
+        if run.committed and not left:
+            left = ("what it had done by then stands",)
+        raise Failed(str(error), left=left) from error
     except Exception as error:  # a defect of ours: what was begun is taken back like after any other failure
         log.exception("%s broke off", operation.task_name)
         raise Failed(f"internal error: {type(error).__name__}: {error}", left=run.unwind()) from error

@@ -9,7 +9,9 @@ from typing import Any
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Role
 from pvc_core.ops.base import Operation, Run
+from pvc_core.ops.steps import commit
 from pvc_core.state import records
+from pvc_core.state.cluster import Transaction
 from pvc_core.state.records import Maintenance
 
 
@@ -29,5 +31,12 @@ class ClusterMaintenance(Operation):
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("Writing the mode")
-        run.tools.state.put(records.MAINTENANCE, Maintenance(self.enabled))
+        commit(run, lambda transaction: self._prepare(run, transaction))
         return {"message": f"Maintenance mode is {'on' if self.enabled else 'off'}"}
+
+    def _prepare(self, run: Run, transaction: Transaction) -> None:
+        entry = run.tools.state.find(records.MAINTENANCE)
+        if entry is None:
+            transaction.create(records.MAINTENANCE, Maintenance(self.enabled))
+        elif entry.value.enabled != self.enabled:
+            transaction.update(entry, Maintenance(self.enabled))

@@ -15,7 +15,7 @@ from pvc_core.model.node import Addresses
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import Domain, Migration, Vm, VmState
 from pvc_core.ops.base import Run
-from pvc_core.ops.common import find_node, node_runs
+from pvc_core.ops.common import find_node
 from pvc_core.ops.steps import (
     SHUTDOWN_MARGIN,
     STOP_TIMEOUT,
@@ -31,6 +31,7 @@ from pvc_core.state import records
 from pvc_core.state.cluster import Entry, Transaction
 
 HANDOVER_TIMEOUT = 30.0  # seconds in which the receiving node must have seen a machine that runs there
+LIBVIRT_PLUGIN = "libvirt"  # by whose health a node says whether its libvirt answers
 RESOLVE_TIMEOUT = 90.0  # seconds to find out how a migration ended while libvirt or the other node do not answer
 RESOLVE_INTERVAL = 1.0  # seconds between two questions to libvirt, which tells nobody when it is back
 
@@ -91,17 +92,16 @@ def resolve(run: Run, uuid: str) -> VmEntry:
     """
     clock = run.tools.clock
     began = clock.monotonic()
+    since = None
     while True:
         entry = read_vm(run, uuid)
         marker = entry.vm.migration
         if marker is None or not marker.live:
             return entry
-        waited = clock.monotonic() - began
-        # A living node completes the record at once when the machine runs there: silence says that it does not.
-        refused = waited >= HANDOVER_TIMEOUT and node_runs(run.snapshot, marker.target)
-        if not entry.holder or _is_here(run, uuid, unless_gone=refused):
+        since = _reported(run, marker.target) if since is None else since
+        if not entry.holder or is_here(run, uuid, unless_gone=_denied(run, uuid, marker.target, since)):
             update_vm(run, uuid, partial(_unmarked, marker))
-        elif waited >= RESOLVE_TIMEOUT:
+        elif clock.monotonic() - began >= RESOLVE_TIMEOUT:
             raise Failed(f"it is not known yet whether VM {entry.vm.name} runs on node {marker.target}")
         else:  # not ``run.wait``, since this also takes back what was cancelled
             run.tools.view.wait(lambda now: _handed_over(now, uuid), RESOLVE_INTERVAL)
@@ -176,6 +176,26 @@ def _take_back(run: Run, move: Move, state: VmState) -> None:
     reassign(run, uuid, lambda vm: replace(move.returned(vm), state=state, generation=vm.generation + 1))
 
 
+def _reported(run: Run, node: str) -> float:
+    """When a node last reported what runs on it, by its own clock."""
+    stats = run.snapshot.nodes[node].stats if node in run.snapshot.nodes else None
+    return stats.time if stats is not None else 0.0
+
+
+def _denied(run: Run, uuid: str, node: str, since: float) -> bool:
+    """Whether a node has gone on reporting, for long enough after its report of ``since``, without the machine.
+
+    It completes the record at once when the machine runs there, and its reports show a machine that does not run yet,
+    too. They may repeat what libvirt said some intervals ago, and say so when libvirt has stopped answering.
+    """
+    entry = run.snapshot.nodes.get(node)
+    if entry is None or not entry.runs or entry.stats is None or uuid in entry.stats.domains:
+        return False
+    libvirt = [plugin for plugin in entry.stats.plugins if plugin.name == LIBVIRT_PLUGIN]
+    sound = bool(libvirt) and all(plugin.health_delta == 0 for plugin in libvirt)
+    return sound and entry.stats.time - since >= HANDOVER_TIMEOUT
+
+
 def _unmarked(marker: Migration, vm: Vm) -> Vm:
     return replace(vm, migration=None) if vm.migration == marker else vm
 
@@ -185,7 +205,7 @@ def _handed_over(snapshot: ClusterSnapshot, uuid: str) -> bool:
     return entry is None or entry.vm.migration is None
 
 
-def _is_here(run: Run, uuid: str, *, unless_gone: bool) -> bool:
+def is_here(run: Run, uuid: str, *, unless_gone: bool = False) -> bool:
     """Whether this node may act on the machine again: it runs here, or is gone from here and refused there."""
     try:
         domain: Domain | None = run.tools.hypervisor.domains().get(uuid)

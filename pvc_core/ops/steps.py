@@ -9,7 +9,7 @@ from typing import TypeVar
 from pvc_core.errors import DriverUnavailable, Failed, Stale, Unavailable
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import RunState, Vm, VmState
-from pvc_core.ops.base import Run
+from pvc_core.ops.base import WAIT_SLICE, Run
 from pvc_core.ops.common import find_vm
 from pvc_core.state import records
 from pvc_core.state.cluster import Transaction
@@ -40,7 +40,8 @@ def change(run: Run, action: Callable[[], T], left: str, undo: Callable[[], obje
 
 def commit(run: Run, prepare: Callable[[Transaction], T]) -> T:
     """Commit what ``prepare`` reads and puts into a transaction; its result. It is prepared anew, from what is there by
-    then, when another writer was faster. Raises Stale when that goes on, or when the run's locks were lost."""
+    then, when another writer was faster or the store was away. Raises Stale when that goes on or a lock was lost, and
+    Unavailable when the store stays away."""
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         transaction = run.transaction()
         result = prepare(transaction)
@@ -50,7 +51,27 @@ def commit(run: Run, prepare: Callable[[Transaction], T]) -> T:
         except Stale as error:
             if attempt == COMMIT_ATTEMPTS or error.path.startswith(records.LOCKS):
                 raise
+        except Unavailable:
+            if _was_applied(run, transaction):
+                return result
+            if attempt == COMMIT_ATTEMPTS:
+                raise
     raise AssertionError("unreachable")
+
+
+def _was_applied(run: Run, transaction: Transaction) -> bool:
+    """Find out how a commit ended whose answer was lost, once the store answers again. Raises Unavailable when it does
+    not in time; then something may have been changed."""
+    deadline = run.tools.clock.monotonic() + 2 * run.tools.config.zookeeper.session_timeout
+    while True:
+        try:
+            run.tools.view.settle()
+            return transaction.applied()
+        except Unavailable:
+            if run.tools.clock.monotonic() >= deadline:
+                run.mark_changed()
+                raise
+            run.tools.view.wait(lambda _: False, WAIT_SLICE)
 
 
 def update_vm(run: Run, uuid: str, change: Callable[[Vm], Vm]) -> Vm:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
 
-from pvc_core.errors import BadRequest, Conflict, Stale
+from pvc_core.errors import BadRequest, Conflict
 from pvc_core.model import vm as model
 from pvc_core.model.domain import DomainSpec, parse
 from pvc_core.model.domain_edit import complete, set_uuid
@@ -28,9 +28,10 @@ from pvc_core.ops.common import (
     volume_lock,
     volumes_of,
 )
-from pvc_core.ops.steps import change_xml, raise_generation, read_vm, wait_running
+from pvc_core.ops.steps import change_xml, commit, raise_generation, read_vm, wait_running
 from pvc_core.rules.placement import check_node, choose_node
 from pvc_core.state import records
+from pvc_core.state.cluster import Transaction
 from pvc_core.state.records import Name
 
 
@@ -93,16 +94,15 @@ class VmDefine(Operation):
         run.step("Writing the definition")
         spec = self.spec
         vm = Vm(spec.uuid, spec.name, VmState.STOP, self._place(run.snapshot), meta=self.meta, tags=self._tags())
-        transaction = (
-            run.transaction()
-            .create(records.vm_name(vm.name), Name(vm.uuid))
-            .create(records.vm(vm.uuid), vm)
-            .create(records.vm_xml(vm.uuid), self.xml)
-        )
-        try:
-            transaction.commit()
-        except Stale as error:
-            raise Conflict(f"VM {vm.name} was defined by someone else just now ({error})") from None
+
+        def prepare(transaction: Transaction) -> None:
+            if run.tools.state.find(records.vm_name(vm.name)) is not None:
+                raise Conflict(f"the name {vm.name} was taken just now")
+            transaction.create(records.vm_name(vm.name), Name(vm.uuid))
+            transaction.create(records.vm(vm.uuid), vm)
+            transaction.create(records.vm_xml(vm.uuid), self.xml)
+
+        commit(run, prepare)
         message = f"VM {vm.name} is defined on node {vm.node}"
         return {"message": message, "uuid": vm.uuid, "name": vm.name, "node": vm.node}
 

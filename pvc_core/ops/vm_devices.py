@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import SystemRandom
@@ -26,6 +27,8 @@ from pvc_core.ops.common import (
 )
 from pvc_core.ops.steps import change, change_xml, read_vm, write_xml
 from pvc_core.state import records
+
+log = logging.getLogger(__name__)
 
 DETACH_TIMEOUT = 30.0  # seconds that a guest has to let a device go
 
@@ -101,7 +104,7 @@ class VmAttach(_DeviceOperation):
         try:
             run.tools.hypervisor.detach(self.vm, self.xml, DETACH_TIMEOUT)
         except NotFound:
-            return
+            log.info("VM %s has not got the device", self.vm)
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,21 @@ class VmDetach(_DeviceOperation):
     def _unplug(self, run: Run, device: str, *, known: bool) -> None:
         """``known``: the definition had it, or an earlier attempt has begun; then it may be unplugged already."""
         try:
-            run.tools.hypervisor.detach(self.vm, device, DETACH_TIMEOUT)
+            change(
+                run,
+                lambda: run.tools.hypervisor.detach(self.vm, device, DETACH_TIMEOUT),
+                "the device is unplugged",
+                lambda: self._plug_in_again(run, device),
+            )
         except NotFound:
             if not known:
                 raise
-            return
-        run.undo("the device is unplugged", lambda: run.tools.hypervisor.attach(self.vm, device))
+
+    def _plug_in_again(self, run: Run, device: str) -> None:
+        try:
+            run.tools.hypervisor.attach(self.vm, device)
+        except Conflict:
+            log.info("VM %s has kept the device", self.vm)
 
 
 @dataclass(frozen=True)

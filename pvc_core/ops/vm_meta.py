@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class VmMeta(VmOperation):
         return {"message": f"The metadata of VM {vm.name} is changed"}
 
     def _apply(self, vm: Vm) -> Vm:
-        changes = {field: getattr(self, field) for field in model.VmMeta.__dataclass_fields__}
+        changes = {field.name: getattr(self, field.name) for field in fields(model.VmMeta)}
         return replace(vm, meta=replace(vm.meta, **{name: new for name, new in changes.items() if new is not None}))
 
 

@@ -21,7 +21,7 @@ from pvc_core.ops.common import (
     spec_of,
     vm_lock,
 )
-from pvc_core.ops.moving import Move, move_by_shutdown, move_live, reassign_stopped, resolve
+from pvc_core.ops.moving import Move, is_here, move_by_shutdown, move_live, reassign_stopped, resolve
 from pvc_core.ops.steps import read_vm
 from pvc_core.rules.placement import check_node, choose_node
 
@@ -53,11 +53,12 @@ class _MoveOperation(VmOperation):
     def execute(self, run: Run) -> Mapping[str, Any]:
         entry = read_vm(run, self.vm)
         marker = entry.vm.migration
-        if marker is not None and marker.live:
+        ours = marker is not None and marker.task_id == run.task_id
+        if marker is not None and marker.live and not (ours and is_here(run, self.vm)):
             run.step("Finding out how an earlier migration ended")
             entry = resolve(run, self.vm)
-        if marker is not None and marker.task_id == run.task_id and entry.vm.migration is not None:
-            move = Move(entry.vm, marker.target, marker.last_node)  # an earlier attempt shut it down, and this goes on
+        if marker is not None and ours and entry.vm.migration is not None:  # an earlier attempt broke off, this goes on
+            move = Move(entry.vm, marker.target, marker.last_node)
         elif run.attempt > 1 and self._done(run.tools.config.node.name, entry.vm):
             return _answer(entry)
         else:
@@ -69,7 +70,8 @@ class _MoveOperation(VmOperation):
         if entry.holder not in ("", run.tools.config.node.name):
             raise Conflict(f"VM {entry.vm.name} runs on node {entry.holder} meanwhile: try again")
         method = MigrationMethod.LIVE if self._live_only else entry.vm.meta.migration_method
-        if entry.vm.migration is not None or (entry.holder and method is MigrationMethod.SHUTDOWN):
+        shut_down = entry.vm.migration is not None and not entry.vm.migration.live
+        if shut_down or (entry.holder and method is MigrationMethod.SHUTDOWN):
             move_by_shutdown(run, move)
         elif not entry.holder:
             reassign_stopped(run, move)

@@ -39,7 +39,13 @@ class VmUndefine(VmOperation):
     def check(self, snapshot: ClusterSnapshot) -> None:
         _find_removable(snapshot, self.vm)
 
+    def check_again(self, snapshot: ClusterSnapshot) -> None:
+        if self.vm in snapshot.vms:
+            self.check(snapshot)
+
     def execute(self, run: Run) -> Mapping[str, Any]:
+        if self.vm not in run.snapshot.vms:
+            return {"message": "The VM is undefined"}
         run.plan(2)
         run.step("Stopping the VM")
         vm = stop(run, self.vm, VmState.DISABLE)
@@ -68,7 +74,13 @@ class VmRemove(VmOperation):
             if volume is not None and volume.snapshot_count:
                 raise Conflict(f"volume {full_name} has {volume.snapshot_count} snapshots: remove them first")
 
+    def check_again(self, snapshot: ClusterSnapshot) -> None:
+        if self.vm in snapshot.vms:
+            self.check(snapshot)
+
     def execute(self, run: Run) -> Mapping[str, Any]:
+        if self.vm not in run.snapshot.vms:
+            return {"message": "The VM is removed"}
         volumes = volumes_of(run.snapshot, self.vm)
         run.plan(2 + len(volumes))
         run.step("Stopping the VM")

@@ -169,9 +169,9 @@ def _running(entry: VmEntry, here: Domain, sight: Sight, now: float) -> Action |
     pressed = sight.pressed.get(vm.uuid)
     match vm.state:
         case VmState.STOP | VmState.DISABLE:
-            return Destroy(_subject(entry), here.run, "stopped", f"its state is {vm.state}")
+            return Destroy(_subject(entry), here.run, "destroyed", f"its state is {vm.state}")
         case VmState.SHUTDOWN if now >= vm.shutdown_deadline:
-            return Destroy(_subject(entry), here.run, "stopped", "it did not power off in time")
+            return Destroy(_subject(entry), here.run, "destroyed", "it did not power off in time")
         case VmState.SHUTDOWN if pressed is None:
             return PressPowerButton(_subject(entry), here.run, "shutdown", "its state is shutdown")
         case VmState.START if not here.handed_over:
@@ -184,7 +184,8 @@ def _kept(entry: VmEntry, here: Domain, sight: Sight, now: float) -> Action | No
     vm = entry.vm
     seen = _seen_running(entry, here, sight, now)
     if seen != entry.status:
-        return Record(_subject(entry), _run(entry), "running", "it runs here", status=seen)
+        why = "it runs on under a new daemon" if entry.holder == sight.node else "it runs here"
+        return Record(_subject(entry), _run(entry), "running", why, status=seen)
     if seen.generation == vm.generation:
         return None
     pressed = sight.pressed.get(vm.uuid)
@@ -192,7 +193,7 @@ def _kept(entry: VmEntry, here: Domain, sight: Sight, now: float) -> Action | No
         return PressPowerButton(_subject(entry), here.run, "shutdown", "a restart was asked for")
     if pressed >= sight.timing.vm_shutdown_timeout:
         why = "it did not power off in time for the restart that was asked for"
-        return Destroy(_subject(entry), here.run, "stopped", why)
+        return Destroy(_subject(entry), here.run, "destroyed", why)
     return None
 
 
@@ -235,7 +236,8 @@ def _wanted(entry: VmEntry, ended: Domain | None, sight: Sight, now: float) -> A
             return None
     if 0 <= now - status.since < backoff(status.crashes, sight.timing):
         return None
-    return _start(entry, status.crashes, sight, now, "its state is start")
+    again = f", attempt {status.crashes + 1}" if status.crashes else ""
+    return _start(entry, status.crashes, sight, now, f"its state is start{again}")
 
 
 def _ended(entry: VmEntry, status: VmStatus, ended: Domain | None, sight: Sight, now: float) -> Action:
@@ -286,7 +288,8 @@ def _start(entry: VmEntry, crashes: int, sight: Sight, now: float, why: str) -> 
         since=now,
         crashes=crashes,
     )
-    return Start(_subject(entry), _run(entry), "running", why, claim=claim)
+    old = "ended" if entry.runs else _run(entry)
+    return Start(_subject(entry), old, "running", why, claim=claim)
 
 
 def _seen_running(entry: VmEntry, here: Domain, sight: Sight, now: float) -> VmStatus:

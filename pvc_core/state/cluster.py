@@ -55,6 +55,21 @@ class Transaction:
         if self._writes:
             self._store.commit(self._writes)
 
+    def applied(self) -> bool:
+        """Whether it was applied, to be asked after ``commit`` raised Unavailable. Equal data of another writer is
+        taken for its own; one that writes nothing never was. Raises Unavailable."""
+        write = next((write for write in self._writes if not isinstance(write, Check)), None)
+        if write is None:
+            return False
+        raw = self._store.get(write.path)
+        match write:
+            case Create():
+                return raw is not None and raw.data == write.data
+            case Update():
+                return raw is not None and raw.version == write.version + 1 and raw.data == write.data
+            case _:
+                return raw is None
+
 
 class ClusterState:
     """Reads and writes records by their keys."""

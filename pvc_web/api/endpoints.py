@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -16,8 +16,10 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from pvc_core.errors import BadRequest
 from pvc_core.model.task import Role
 from pvc_core.ops.base import Operation
+from pvc_web.accounts.models import User
 from pvc_web.api.parameters import Parameters
 from pvc_web.api.schema import ErrorMessage, TaskMessage, answer_schema
 
@@ -53,7 +55,7 @@ class HasRole(BasePermission):
         if handler is None or request.method == "OPTIONS":
             return True  # 405, or what a method takes: nothing of the cluster
         endpoint: Endpoint | None = getattr(handler, "endpoint", None)
-        return endpoint is not None and request.user.role >= endpoint.role
+        return endpoint is not None and cast(User, request.user).may(endpoint.role)
 
 
 class AlwaysJson(DefaultContentNegotiation):
@@ -72,6 +74,13 @@ class ApiView(APIView):
     permission_classes = (HasRole,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = AlwaysJson
+    longest_body = 4 << 20  # bytes that are taken into memory at once; the XML of a machine has far fewer
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        if length > self.longest_body:
+            raise BadRequest(f"the body has {length} bytes, and may have {self.longest_body}")
 
 
 def reads(

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import set_rollback
@@ -30,6 +30,8 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse:
         return json_answer(ErrorMessage(message=error.message, code=error.code, left=left), error.status)
     if isinstance(error, Http404):
         return unknown_path(context["request"], error)
+    if isinstance(error, (SuspiciousOperation, UnreadablePostError)):  # too large, too many fields, broken off
+        return json_answer(ErrorMessage(message=f"the body cannot be read: {error}", code="bad_request"), 400)
     if isinstance(error, (OperationalError, InterfaceError)):
         log.error("%s: the database does not answer: %s", context["request"].path, error)
         return json_answer(ErrorMessage(message="the database does not answer", code=Unavailable.code), 503)

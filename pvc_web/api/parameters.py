@@ -65,6 +65,9 @@ class CsvField(serializers.ListField):
 
     child = serializers.CharField()
 
+    def __init__(self, *, default: tuple[str, ...] | None = (), **options: Any) -> None:
+        super().__init__(required=False, default=lambda: default, **options)
+
     def to_internal_value(self, data: Any) -> tuple[str, ...]:  # type: ignore[override]
         given = data if isinstance(data, list) else [data]
         words = (word.strip() for value in given for word in str(value).split(","))
@@ -103,7 +106,7 @@ class Parameters(serializers.Serializer[Any]):
         serializer = cls(data={})
         serializer.initial_data = _merge(serializer.fields, sources)
         serializer.is_valid(raise_exception=True)
-        return serializer.validated_data
+        return dict(serializer.validated_data)
 
 
 def _merge(fields: Mapping[str, Any], sources: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 _components: dict[str, Any] = {}
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Base of every shape the API answers with. The fields are the keys of the JSON object, in this order."""
 
 

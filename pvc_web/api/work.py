@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from pvc_core.model.task import TaskState
 from pvc_core.ops.base import Operation
+from pvc_web.accounts.models import User
 from pvc_web.api.answers import json_answer
 from pvc_web.api.schema import ErrorMessage, TaskMessage
 from pvc_web.config import cluster
@@ -24,7 +27,7 @@ def respond(request: Request, operation: Operation, *, wait: bool = True, status
 def send(request: Request, operation: Operation) -> Task:
     """Send the operation as a task of the caller. Raises Refused with nothing changed."""
     cluster.view().settle()  # the check is made against all that was done before, by any process
-    return service.submit(operation, request.user, origin=request.META.get("REMOTE_ADDR", ""))
+    return service.submit(operation, cast(User, request.user), origin=request.META.get("REMOTE_ADDR", ""))
 
 
 def answer(request: Request, task: Task, *, wait: bool, status: int) -> HttpResponse:

@@ -26,6 +26,7 @@ worker_class = "gthread"
 threads = 16
 graceful_timeout = 30
 keepalive = 60  # a page or a script that asks now and then keeps its connection; an idle one holds no thread
+limit_request_line = 8190  # the longest gunicorn offers: the documented API takes XML in the query too
 worker_tmp_dir = "/dev/shm"  # a heartbeat file on a slow disk gets healthy processes killed
 certfile = _pvc.api.tls_certificate or None
 keyfile = _pvc.api.tls_key or None

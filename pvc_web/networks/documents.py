@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from pvc_core.model.network import Network, NetworkType
 from pvc_web.api.schema import Document
@@ -37,8 +37,8 @@ class NetworkDocument(Document):
     mtu: Annotated[int | None, Meta(description="Null where the interface's own MTU is used")]
     domain: str = ""
     name_servers: tuple[str, ...] = ()
-    ip4: Ip4Document = Ip4Document()
-    ip6: Ip6Document = Ip6Document()
+    ip4: Ip4Document = field(default_factory=Ip4Document)
+    ip6: Ip6Document = field(default_factory=Ip6Document)
 
 
 def network_document(network: Network) -> NetworkDocument:

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, InterfaceStats, PluginResult
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
+from pvc_core.rules.health import node_health
 from pvc_web.api.schema import Document
 from pvc_web.vms.specs import NO_USAGE, NodeUsage
 
@@ -97,7 +98,7 @@ def node_document(snapshot: ClusterSnapshot, entry: NodeEntry, usage: Mapping[st
         kernel=stats.kernel if stats else "",
         os=stats.os if stats else "",
         arch=stats.arch if stats else "",
-        health=stats.health if stats and entry.runs else 0,
+        health=node_health(entry).health,
         health_plugins=tuple(plugin.name for plugin in stats.plugins) if stats else (),
         health_details=stats.plugins if stats else (),
         load=stats.load if stats else 0.0,

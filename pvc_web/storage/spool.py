@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, cast
 
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.http import UnreadablePostError
@@ -22,14 +22,10 @@ _RESERVE = 256 << 20  # bytes that stay free
 _ABANDONED = 3600.0  # seconds without a write after which a file that no task needs is left over
 
 
-class Stream(Protocol):
-    def read(self, size: int = -1) -> bytes: ...
-
-
 class _Counted:
     """A stream that knows how much was read of it."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.count = 0
 
@@ -45,7 +41,7 @@ class FormUpload(MultiPartParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         counted = _Counted(stream)
         try:
-            parsed = super().parse(counted, media_type, parser_context)
+            parsed = super().parse(cast(IO[bytes], counted), media_type, parser_context)
         except OSError as error:
             raise _broken(error) from None
         _require_whole(counted.count, parser_context)
@@ -58,13 +54,17 @@ class RawUpload(BaseParser):
     media_type = "application/octet-stream"
 
     def parse(
-        self, stream: Stream, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,  # noqa: ARG002
+        parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, TemporaryUploadedFile]:
         counted = _Counted(stream)
-        file = TemporaryUploadedFile("image", media_type, 0, None)
+        file = TemporaryUploadedFile("image", self.media_type, 0, None)
         try:
-            shutil.copyfileobj(counted, file.file, _CHUNK)
-            file.file.flush()
+            for chunk in iter(lambda: counted.read(_CHUNK), b""):
+                file.write(chunk)
+            file.flush()
         except OSError as error:
             raise _broken(error) from None
         _require_whole(counted.count, parser_context)

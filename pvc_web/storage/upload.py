@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from pvc_web.storage.serializers import VolumeUploadParameters
 
 class VolumeUpload(ApiView):
     parser_classes = (spool.FormUpload, spool.RawUpload)
+    longest_body = sys.maxsize  # it goes to disk
 
-    def initial(self, request: Request, pool: str, volume: str) -> None:  # type: ignore[override]
+    def initial(self, request: Request, *args: Any, pool: str, volume: str, **kwargs: Any) -> None:
         """Refuse what can be refused before the body is taken."""
         super().initial(request)
         find(find_volume(pool, volume))

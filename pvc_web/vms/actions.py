@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from pvc_core.ops.base import Operation
 from pvc_core.ops.vm_devices import VmAttach, VmDetach, VmFlushLocks
 from pvc_core.ops.vm_meta import VmMeta, VmRename, VmTag
 from pvc_core.ops.vm_migrate import VmMigrate, VmMove, VmUnmigrate
@@ -51,6 +52,7 @@ class VmStateView(ApiView):
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
         _, entry = find(find_vm(vm))
         uuid, force = entry.vm.uuid, parameters["force"]
+        operation: Operation
         match parameters["state"]:
             case PowerAction.START:
                 operation = VmStart(uuid, force)
@@ -75,6 +77,7 @@ class VmNodeView(ApiView):
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
         _, entry = find(find_vm(vm))
         uuid, node, force_live = entry.vm.uuid, parameters["node"], parameters["force_live"]
+        operation: Operation
         match parameters["action"]:
             case NodeAction.MIGRATE:
                 operation = VmMigrate(uuid, node, force=parameters["force"], force_live=force_live)

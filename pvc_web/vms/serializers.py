@@ -43,15 +43,15 @@ class VmListParameters(PageParameters):
 class VmDefineParameters(Parameters):
     xml = serializers.CharField(help_text="The domain XML of libvirt")
     node = serializers.CharField(required=False, default="", help_text="Node to run on; chosen unless given")
-    limit = CsvField(required=False, default=(), help_text="Nodes it may run on, separated by commas; all unless given")
+    limit = CsvField(help_text="Nodes it may run on, separated by commas; all unless given")
     selector = EnumField(Selector, default=Selector.NONE, help_text="How a node is chosen")
     autostart = FlagField(default=False, help_text="Start it when its node becomes ready")
     migration_method = EnumField(MigrationMethod, default=MigrationMethod.NONE, help_text="How it moves")
     migration_max_downtime = serializers.IntegerField(
         min_value=1, default=MAX_DOWNTIME, help_text="Milliseconds that it may stand still in a live migration"
     )
-    user_tags = CsvField(required=False, default=(), help_text="Tags to begin with")
-    protected_tags = CsvField(required=False, default=(), help_text="Tags that stay until it is removed")
+    user_tags = CsvField(help_text="Tags to begin with")
+    protected_tags = CsvField(help_text="Tags that stay until it is removed")
 
 
 class VmModifyParameters(Parameters):
@@ -78,7 +78,7 @@ class VmNodeParameters(Parameters):
 
 
 class VmMetadataParameters(Parameters):
-    limit = CsvField(required=False, default=None, help_text="Nodes it may run on, separated by commas; empty for all")
+    limit = CsvField(default=None, help_text="Nodes it may run on, separated by commas; empty for all")
     selector = EnumField(Selector, required=False, default=None, help_text="How a node is chosen")
     autostart = FlagField(default=None, allow_null=True, help_text="Start it when its node becomes ready")
     profile = serializers.CharField(required=False, default=None, allow_blank=True, help_text="Provisioning profile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -105,8 +106,8 @@ def test_the_lock_of_a_dead_client_is_found_and_broken(blocks: CephBlockStore, c
     assert blocks.lockers("vms", "disk") == []
 
 
-def test_a_process_that_dies_while_it_has_a_volume_mapped_leaves_nothing(
-    blocks: CephBlockStore, ceph: CephConfig
+def test_a_process_that_dies_while_it_has_a_volume_mapped_leaves_the_volume_free(
+    blocks: CephBlockStore, ceph: CephConfig, tmp_path: Path
 ) -> None:
     blocks.create("vms", "disk", MIB)
     program = f"""
@@ -119,7 +120,8 @@ with CephBlockStore(CephConfig(config_file={ceph.config_file!r})).map("vms", "di
     print(device, flush=True)
     time.sleep(100)
 """
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     device = Path(process.stdout.readline().strip())
     assert device.is_block_device()
@@ -129,6 +131,7 @@ with CephBlockStore(CephConfig(config_file={ceph.config_file!r})).map("vms", "di
     process.stdout.close()
     eventually(lambda: not Path("/sys/block", device.name, "loop").exists())
     eventually(lambda: blocks.watchers("vms", "disk") == [])
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
     blocks.remove("vms", "disk")
 
 
@@ -149,8 +152,16 @@ def test_while_ceph_is_away_calls_end_and_say_so_and_work_again_after(monkeypatc
             blocks.status(0.0)
         with pytest.raises(DriverUnavailable):
             CephBlockStore(CephConfig(config_file=str(services.ceph_config))).pools()
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30
         services.start_service("ceph-mon")
         services.wait("ceph-mon")
-        assert set(blocks.status(0.0).pools) == {"vms"}
+        eventually(lambda: _pools(blocks) == {"vms"}, timeout=30)
         blocks.close()
+
+
+def _pools(blocks: CephBlockStore) -> set[str] | None:
+    """None while Ceph does not answer."""
+    try:
+        return set(blocks.status(0.0).pools)
+    except DriverUnavailable:
+        return None

@@ -50,10 +50,7 @@ def kill_service(user: Driver, host: str, service: str) -> None:
 
 def ended(user: Driver, task: str, timeout: float = 60) -> dict:
     def look() -> dict | None:
-        try:
-            found = user.api("GET", f"/tasks/{task}")
-        except OSError:  # the server that was asked is the one that was killed
-            return None
+        found = user.api("GET", f"/tasks/{task}")
         return found if found["state"] in OVER else None
 
     return user.wait(f"the end of task {task}", look, timeout)
@@ -76,8 +73,7 @@ def assert_alive(user: Driver, name: str) -> None:
     """It runs once, where its record says, and its disk shows no gap."""
     user.wait(f"{name} to run where its record says", lambda: running_on(user, name) == [user.vm(name)["node"]], 40)
     user.wait_state(name, "start", 40)
-    lines = user.console(name, 5).splitlines()
-    found = user.wait_console(name, r"(\d+) lines on disk, (\d+) gaps", after=lines[-1] if lines else "")
+    found = user.wait_console(name, r"(\d+) lines on disk, (\d+) gaps", after=user.last_line(name))
     assert found[2] == "0"
 
 

@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 from pvc_core.model.task import Role
 from pvc_core.state.cluster import ClusterState
 from pvc_web.config import cluster as connections
+from pvc_web.storage.documents import human_size
 from tests.services import world
 
 ANSWERS = (
@@ -90,6 +91,10 @@ def test_the_description_and_its_page_are_open_and_need_no_outside_network(
     assert api(None).get("/api/v1/schema").status_code == 200
     page = api(None).get("/api/v1/docs").content.decode()
     assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+    parts = re.findall(r"""(?:src|href)=["'](/static/[^"']+)""", page)
+    assert parts
+    for part in parts:
+        assert api(None).get(part).status_code == 200
 
 
 def test_a_running_machine_in_full(viewer: APIClient) -> None:
@@ -269,6 +274,14 @@ def test_without_a_primary_there_is_no_content(api: Callable[[Role | None], APIC
 def test_the_size_of_a_volume_is_for_people(viewer: APIClient) -> None:
     stats = get(viewer, "/storage/ceph/volume/vms/web_disk0")["stats"]
     assert (stats["size"], stats["objects"], stats["object_size"]) == ("4096M", 1024, 4194304)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0B"), (9999, "9999B"), (10000, "10K"), (4 << 30, "4096M"), (10 << 30, "10G"), ((10 << 30) + 1, "11G")],
+)
+def test_sizes_take_the_smallest_unit_of_four_digits_rounded_up(size: int, text: str) -> None:
+    assert human_size(size) == text
 
 
 def test_a_bridged_network_has_the_keys_of_a_managed_one(viewer: APIClient) -> None:

@@ -258,6 +258,11 @@ def test_a_body_that_is_no_json_object_is_refused(client: APIClient, body: str) 
     assert "JSON" in message
 
 
+def test_a_body_that_is_too_large_is_refused(client: APIClient) -> None:
+    message = refused(client.post("/api/v1/vm", {"xml": "x" * 5_000_000}, format="json"), 400)
+    assert "may have 4194304" in message
+
+
 def test_what_contradicts_the_state_is_a_conflict(client: APIClient) -> None:
     taken = NEW_XML.replace("<name>new</name>", "<name>web</name>")
     assert "web" in refused(client.post("/api/v1/vm", {"xml": taken}), 409)

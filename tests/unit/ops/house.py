@@ -14,7 +14,7 @@ from pvc_core.fakes.hypervisor import FakeHypervisor
 from pvc_core.fakes.network import FakeNetwork
 from pvc_core.model.domain import parse
 from pvc_core.model.network import Network, NetworkType
-from pvc_core.model.node import Addresses, DaemonState, DomainState, NodeMemory, NodeStats
+from pvc_core.model.node import Addresses, DaemonState, DomainState, DomainStats, NodeMemory, NodeStats, PluginResult
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.storage import Pool
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
@@ -33,6 +33,7 @@ class SteppingView(ClusterView):
     """Waiting lets the nodes act and virtual time pass."""
 
     lab: LabCluster
+    house: House
 
     def wait(self, predicate: Callable[[ClusterSnapshot], bool], timeout: float) -> bool:
         end = self.lab.clock.monotonic() + timeout
@@ -41,6 +42,7 @@ class SteppingView(ClusterView):
             if self.lab.clock.monotonic() >= end:
                 return False
             self.lab.advance(min(1.0, end - self.lab.clock.monotonic()))
+            self.house.report_stats()
         return True
 
 
@@ -79,6 +81,7 @@ class House:
         self.blocks = FakeBlocks(capacity=300 * GIB)
         self.spool = spool
         self.state = self.lab.state
+        self.memory: dict[str, NodeMemory] = {}
         for name in NODES:
             self.lab.start_node(name)
             node = self.state.get(records.node(name)).value
@@ -93,12 +96,22 @@ class House:
 
     def _view(self, store: Any) -> SteppingView:
         view = SteppingView(store)
-        view.lab = self.lab
+        view.lab, view.house = self.lab, self
         view.start()
         return view
 
     def set_stats(self, name: str, memory: int = 8192, free: int = 4096) -> None:
-        stats = NodeStats(
+        self.memory[name] = NodeMemory(memory, memory - free, free)
+        self.report_stats()
+
+    def report_stats(self) -> None:
+        """Let each living node write its statistics."""
+        for name in self.lab.nodes.keys() & self.memory.keys():
+            self.state.put(records.stats(name), self._stats(name))
+
+    def _stats(self, name: str) -> NodeStats:
+        host = self.hypervisor(name)
+        return NodeStats(
             time=self.lab.clock.now(),
             daemon_state=DaemonState.RUN,
             version="2",
@@ -108,9 +121,10 @@ class House:
             cpu_count=8,
             load=1.0,
             cpu_utilization=10.0,
-            memory=NodeMemory(memory, memory - free, free),
+            memory=self.memory[name],
+            plugins=(PluginResult("libvirt", 0, 50 if host.unavailable else 0, ""),),
+            domains={uuid: DomainStats() for uuid in host.guests},
         )
-        self.state.put(records.stats(name), stats)
 
     def run(
         self,
@@ -199,7 +213,7 @@ class House:
         """All that a refused or undone operation must leave as it was. Generations only count starts, and statuses only
         say what the guests here show."""
         tree: dict[str, Any] = dict(self.lab.servers.tree())
-        for path in [path for path in tree if path.endswith(("/status", "/alive"))]:
+        for path in [path for path in tree if path.endswith(("/status", "/alive", "/stats"))]:
             del tree[path]
         for path in [path for path in tree if path.startswith("/pvc/vms/") and path.count("/") == 3]:
             uuid = path.rpartition("/")[2]

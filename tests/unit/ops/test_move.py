@@ -199,6 +199,19 @@ def test_libvirt_away_during_the_copy_is_waited_for(house: House, uuid: str) -> 
     assert house.runs_on(uuid) == ["n1"]
 
 
+def test_a_target_whose_libvirt_is_away_may_run_it_and_nobody_else_does(house: House, uuid: str) -> None:
+    target = house.hypervisor("n2")
+    target.on_change(lambda: setattr(target, "unavailable", True))
+    with pytest.raises(Failed, match="not known yet whether VM vm1 runs on node n2"):
+        house.run(VmMigrate(uuid, "n2"))
+    house.lab.advance(120)
+    assert house.runs_on(uuid) == ["n2"]
+    target.unavailable = False
+    house.lab.advance(4)
+    assert house.runs_on(uuid) == ["n2"]
+    assert house.vm(uuid).node == "n2"
+
+
 class TestResume:
     """A second attempt, after the worker of the first was killed."""
 

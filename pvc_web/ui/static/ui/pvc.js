@@ -65,7 +65,8 @@ function moment(value) {
   if (!value) return "";
   const time = new Date(typeof value === "number" ? value * 1000 : value);
   const today = time.toDateString() === new Date().toDateString();
-  return today ? time.toLocaleTimeString() : time.toLocaleString();
+  const form = { hourCycle: "h23" };
+  return today ? time.toLocaleTimeString([], form) : time.toLocaleString([], form);
 }
 
 const TONES = {
@@ -135,7 +136,7 @@ function table(id, rows, key, cells) {
   left.forEach((row) => row.remove());
   const empty = frame.querySelector(".empty");
   empty.hidden = rows.length > 0;
-  empty.textContent = empty.dataset.empty;
+  if (empty.textContent !== empty.dataset.empty) empty.textContent = empty.dataset.empty;
 }
 
 function tableCell(heading) {
