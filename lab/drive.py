@@ -92,8 +92,8 @@ class Driver:
         return self.wait(f"{name} in state {state}", look, timeout)
 
     def wait(self, what: str, look: Callable[[], T | None], timeout: float) -> T:
-        """The first true answer of ``look``, asked again until ``timeout`` seconds have passed. A part that does not answer
-        is one that may come back."""
+        """The first true answer of ``look``, asked again until ``timeout`` seconds have passed. A part that does not
+        answer is one that may come back."""
         deadline = time.monotonic() + timeout
         while True:
             reason = ""
