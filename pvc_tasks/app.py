@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pvc_core.drivers.libvirt import LibvirtHypervisor
-from pvc_core.drivers.network import LinuxNetwork
-
 from pvc_core.drivers.ceph import CephBlockStore
 from pvc_core.drivers.clock import SystemClock
+from pvc_core.drivers.libvirt import LibvirtHypervisor
+from pvc_core.drivers.network import LinuxNetwork
 from pvc_core.ops.base import Tools
 from pvc_web.config import cluster
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpResponse
-from pvc_core.ops.network import NetworkCreate, NetworkModify, NetworkRemove
 from rest_framework.request import Request
 
 from pvc_core.errors import BadRequest, NotFound
 from pvc_core.model.network import Network, NetworkType
 from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.ops.network import NetworkCreate, NetworkModify, NetworkRemove
 from pvc_web.api.answers import json_answer, page_answer
 from pvc_web.api.endpoints import ApiView, reads, writes
 from pvc_web.api.filters import matches

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponse
-from pvc_core.ops.node import NodeFlush, NodePrimary, NodeReady, NodeSecondary
 from rest_framework.request import Request
 
 from pvc_core.model.node import CoordinatorState, DomainState
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
+from pvc_core.ops.node import NodeFlush, NodePrimary, NodeReady, NodeSecondary
 from pvc_web.api import logs
 from pvc_web.api.answers import json_answer, page_answer
 from pvc_web.api.endpoints import ApiView, reads, writes

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponse
+from rest_framework.request import Request
+
+from pvc_core.errors import Unavailable
+from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.model.storage import StorageStatus
 from pvc_core.ops.pool import PoolCreate, PoolRemove, PoolSetPgs
 from pvc_core.ops.volume import (
     VolumeClone,
@@ -14,11 +19,6 @@ from pvc_core.ops.volume import (
     VolumeResize,
     VolumeScan,
 )
-from rest_framework.request import Request
-
-from pvc_core.errors import Unavailable
-from pvc_core.model.snapshot import ClusterSnapshot
-from pvc_core.model.storage import StorageStatus
 from pvc_web.api.answers import json_answer, page_answer
 from pvc_web.api.endpoints import ApiView, reads, writes
 from pvc_web.api.filters import matches
