@@ -96,7 +96,11 @@ def daemon(services: LocalServices, name: str, *arguments: str, **variables: str
     """A Python process of this checkout that lasts as long as the context; its output goes to ``<name>.log``."""
     with (services.directory / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, *arguments], env=environment(services) | variables, cwd=CHECKOUT, stdout=log, stderr=log
+            ["setpriv", "--pdeathsig=TERM", sys.executable, *arguments],  # a benchmark that is killed leaves none
+            env=environment(services) | variables,
+            cwd=CHECKOUT,
+            stdout=log,
+            stderr=log,
         )
     try:
         yield process
