@@ -76,7 +76,6 @@ class LibvirtConfig:
     uri: str = "qemu:///system"
     domain_type: Literal["auto", "kvm", "qemu"] = "auto"
     probe_kernel: str = ""  # a kernel to boot when ``auto`` is decided; empty: the newest in /boot
-    migration_port: int = 49152
 
 
 @dataclass(frozen=True)

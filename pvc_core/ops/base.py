@@ -67,6 +67,15 @@ class Operation:
         """What no other operation may touch meanwhile, as ``vm:<uuid>``, ``volume:<pool>:<name>``, ``node:<name>``."""
         return ()
 
+    def subject(self, snapshot: ClusterSnapshot) -> str:
+        """What it is about, for a person: the name of what its first lock is on, such as a machine or pool/volume."""
+        locks = self.locks(snapshot)
+        if not locks:
+            return ""
+        kind, _, name = locks[0].partition(":")
+        entry = snapshot.vms.get(name) if kind == "vm" else None
+        return entry.vm.name if entry else name.replace(":", "/")
+
     def worker_node(self, snapshot: ClusterSnapshot) -> str | None:
         """The node whose libvirt or devices it needs; None when any coordinator will do."""
         return None

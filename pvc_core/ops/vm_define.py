@@ -73,6 +73,9 @@ class VmDefine(Operation):
             profile=self.profile,
         )
 
+    def subject(self, snapshot: ClusterSnapshot) -> str:
+        return self.spec.name
+
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
         return (vm_lock(self.spec.uuid), *map(volume_lock, self.spec.volumes))
 

@@ -12,7 +12,6 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from pvc_core.errors import Busy, Conflict, Forbidden, NotFound
-from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Role, TaskState
 from pvc_core.ops.base import Operation
 from pvc_web.accounts.models import User
@@ -43,7 +42,7 @@ def submit(operation: Operation, user: User | None, *, origin: str = "", parent:
     task = Task(
         operation=operation.task_name,
         arguments=operation.arguments(),
-        subject=_subject(locks, snapshot),
+        subject=operation.subject(snapshot),
         lane=operation.lane,
         node=operation.worker_node(snapshot) or "",
         requested_by=user,
@@ -147,15 +146,6 @@ def _busy(locks: Sequence[str]) -> Busy:
         f"{task.subject or holder.what} is being worked on by task {task.id} ({task.operation}); "
         "try again when that has ended, or cancel it"
     )
-
-
-def _subject(locks: Sequence[str], snapshot: ClusterSnapshot) -> str:
-    """What the first lock is about, for a person: a machine's name, or pool/volume."""
-    if not locks:
-        return ""
-    kind, _, name = locks[0].partition(":")
-    entry = snapshot.vms.get(name) if kind == "vm" else None
-    return entry.vm.name if entry else name.replace(":", "/")
 
 
 def _audit(user: User | None, origin: str, action: str, task: Task) -> None:
