@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 POOL_TIMEOUT = 120.0  # seconds for the placement groups of a new pool to become active
 POOL_POLL = 0.2
+MOMENT_PREFIX = "pvc-copy-"  # of the names of snapshots that live as long as a copy
 
 # Names as ``rbd info`` shows them.
 FEATURES = {
@@ -109,6 +110,7 @@ class CephBlockStore:
 
     def remove(self, pool: str, name: str) -> None:
         self._refuse_watched(pool, name)
+        self._forget_moments(pool, name)
         with self._ceph.pool(pool) as context, translated(f"volume {pool}/{name}"):
             self._rbd.remove(context, name)
 
@@ -155,7 +157,7 @@ class CephBlockStore:
                 features=_names(FEATURES, image.features()),
                 flags=_names(FLAGS, image.flags()),
                 op_features=_names(OPERATION_FEATURES, image.op_features()),
-                snapshot_count=sum(1 for _ in image.list_snaps()),
+                snapshot_count=sum(not name.startswith(MOMENT_PREFIX) for name in _snapshots(image)),
                 create_timestamp=_date(image.create_timestamp()),
                 access_timestamp=_date(image.access_timestamp()),
                 modify_timestamp=_date(image.modify_timestamp()),
@@ -236,7 +238,8 @@ class CephBlockStore:
     @contextmanager
     def _moment(self, pool: str, name: str) -> Iterator[str]:
         """A snapshot of the image for as long as the context lasts, so that a copy is of one moment."""
-        snapshot = f"pvc-copy-{uuid.uuid4()}"
+        self._forget_moments(pool, name)
+        snapshot = f"{MOMENT_PREFIX}{uuid.uuid4()}"
         with self._image(pool, name, read_only=False) as image:
             image.create_snap(snapshot)
         try:
@@ -244,6 +247,16 @@ class CephBlockStore:
         finally:
             with self._image(pool, name, read_only=False) as image:
                 image.remove_snap(snapshot)
+
+    def _forget_moments(self, pool: str, name: str) -> None:
+        """Remove the snapshots that copies left behind which were killed. No copy is under way: its task would hold the
+        lock of the volume."""
+        with self._image(pool, name) as image:
+            left = [name for name in _snapshots(image) if name.startswith(MOMENT_PREFIX)]
+        if left:
+            with self._image(pool, name, read_only=False) as image:
+                for snapshot in left:
+                    image.remove_snap(snapshot)
 
     def _copy(
         self,
@@ -314,6 +327,10 @@ def _pool_stats(row: dict[str, object], context: rados.Ioctx) -> PoolStats:
 def _lockers(image: rbd.Image) -> list[tuple[str, str, str]]:
     found = image.list_lockers()
     return found["lockers"] if found else []
+
+
+def _snapshots(image: rbd.Image) -> list[str]:
+    return [snapshot["name"] for snapshot in image.list_snaps()]
 
 
 def _names(table: dict[int, str], bits: int) -> tuple[str, ...]:

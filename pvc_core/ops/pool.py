@@ -57,6 +57,12 @@ class PoolCreate(PoolOperation):
             raise BadRequest(f"a pool keeps 1 to {MAX_REPLICAS} copies, not {self.replicas}")
         if not 1 <= self.min_replicas <= self.replicas:
             raise BadRequest(f"mincopies is 1 to {self.replicas}, the number of copies, not {self.min_replicas}")
+        osds = _osds_in(snapshot)
+        if osds is not None and self.replicas > osds:
+            # Ceph would accept it, and the pool's placement groups would never become active.
+            raise Conflict(
+                f"{self.replicas} copies need as many OSDs, and the cluster has {osds}: ask for fewer copies"
+            )
 
     def check_again(self, snapshot: ClusterSnapshot) -> None:
         if self.name not in snapshot.pools:
@@ -169,3 +175,10 @@ def _volumes(snapshot: ClusterSnapshot, pool: str) -> list[str]:
 def _check_pgs(pgs: int) -> None:
     if not 1 <= pgs <= MAX_PGS or pgs & (pgs - 1):
         raise BadRequest(f"pgs is a power of two from 1 to {MAX_PGS}, not {pgs}")
+
+
+def _osds_in(snapshot: ClusterSnapshot) -> int | None:
+    """How many OSDs take data; None before the storage cluster was looked at."""
+    if snapshot.storage is None:
+        return None
+    return sum(count for states, count in snapshot.storage.osd_states.items() if states.endswith(",in"))

@@ -165,3 +165,12 @@ def _pools(blocks: CephBlockStore) -> set[str] | None:
         return set(blocks.status(0.0).pools)
     except DriverUnavailable:
         return None
+
+
+def test_what_a_killed_copy_left_is_no_snapshot_of_the_volume(blocks: CephBlockStore, ceph: CephConfig) -> None:
+    blocks.create("vms", "source", 4 * MIB)
+    command = ["rbd", "--conf", ceph.config_file, "snap", "create", "--no-progress", "vms/source@pvc-copy-killed"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert blocks.inspect("vms", "source").snapshot_count == 0
+    blocks.remove("vms", "source")
+    assert blocks.volumes("vms") == []

@@ -133,11 +133,9 @@ def test_a_worker_dies_during_a_copy(user: Driver, machine: str) -> None:
 def test_zookeeper_restarts_and_no_machine_notices(user: Driver, machine: str) -> None:
     before = {node: user.qemu_pid(node, user.vm(machine)["uuid"]) for node in user.cluster.nodes}
     kill_service(user, INFRA, "zookeeper")
-    user.wait(
-        "the nodes to be back",
-        lambda: all(node["daemon_state"] == "run" for node in user.json("node", "list")) or None,
-        60,
-    )
+    start = f"/vm/{machine}/state?state=start&wait=true"  # of a machine that runs: changes nothing
+    user.wait("the cluster to take writes again", lambda: user.api("POST", start), 60)
+    user.wait("the nodes", lambda: all(node["daemon_state"] == "run" for node in user.api("GET", "/node")), 60)
     assert {node: user.qemu_pid(node, user.vm(machine)["uuid"]) for node in user.cluster.nodes} == before
 
 

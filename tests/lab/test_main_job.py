@@ -6,7 +6,6 @@ import pytest
 
 from lab import demo
 from lab.demo import Demo
-from lab.drive import Driver
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,8 @@ def test_step(job: Demo, number: int) -> None:
     job.reached = number
 
 
-def test_the_tasks_of_the_job_have_progress_an_end_an_asker_and_a_duration(user: Driver) -> None:
-    tasks = user.json("cluster", "task")
+def test_the_tasks_of_the_job_have_progress_an_end_an_asker_and_a_duration(job: Demo) -> None:
+    tasks = job.tasks()
     names = {task["task_name"] for task in tasks}
     assert {"vm.define", "vm.start", "vm.migrate", "vm.attach", "vm.detach", "volume.import", "vm.remove"} <= names
     for task in tasks:

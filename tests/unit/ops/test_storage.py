@@ -146,6 +146,14 @@ def test_a_pool_and_its_end(house: House) -> None:
     assert house.picture() == before
 
 
+def test_a_pool_with_more_copies_than_osds_is_refused(house: House) -> None:
+    house.state.put(records.STORAGE, replace(house.blocks.status(0.0), osd_states={"up,in": 2, "down,out": 5}))
+    house.view.settle()
+    with pytest.raises(Conflict, match="3 copies need as many OSDs, and the cluster has 2"):
+        house.run(PoolCreate("fast", 64, 3, 2))
+    house.run(PoolCreate("fast", 64, 2, 1))
+
+
 def test_a_volume_is_not_recorded_in_a_pool_that_went_away_meanwhile(house: House) -> None:
     watcher = Watcher(house)
     watcher.report = lambda *_: house.state.transaction().delete(house.state.get(records.pool("vms"))).commit()  # type: ignore
