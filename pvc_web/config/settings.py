@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pvc_core.config import load
@@ -99,7 +100,9 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 # Disk images: straight to disk, where the worker of this node finds them.
+# An upload lies there from its first byte on; Django refuses to start where the directory is missing.
 FILE_UPLOAD_TEMP_DIR = PVC.daemon.spool_directory
+Path(FILE_UPLOAD_TEMP_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 
 STATIC_URL = "/static/"
