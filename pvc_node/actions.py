@@ -14,6 +14,7 @@ from pvc_core.rules import lifecycle
 from pvc_core.rules.lifecycle import Action, Destroy, PressPowerButton, Record, Start, Subject
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState, Entry, Transaction
+from pvc_node.disks import Disks
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Actions:
         hypervisor: Hypervisor,
         clock: Clock,
         timing: TimingConfig,
+        disks: Disks,
         *,
         on_pressed: Callable[[str], None],
         on_started: Callable[[str], None],
@@ -39,6 +41,7 @@ class Actions:
         self._hypervisor = hypervisor
         self._clock = clock
         self._timing = timing
+        self._disks = disks
         self._on_pressed = on_pressed
         self._on_started = on_started
 
@@ -94,6 +97,8 @@ class Actions:
         held = Entry(records.vm_status(subject.uuid), claim, subject.status_version + 1)
         try:
             xml = self._state.get(records.vm_xml(subject.uuid)).value
+            if action.unclean:
+                self._disks.free(xml)
             domain = self._hypervisor.start(xml)
         except (DriverUnavailable, Unavailable):
             raise  # the claim stays: once libvirt answers, it shows whether the domain runs

@@ -16,6 +16,7 @@ from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.bridges import Bridges
 from pvc_node.consoles import Consoles
+from pvc_node.disks import Disks
 from pvc_node.identity import Identity
 from pvc_node.keepalive import Keepalive, Troubles
 from pvc_node.logserver import LogServer
@@ -60,7 +61,8 @@ class Daemon:
         self.presence = Presence(state, config.node, identity)
         self._bridges = Bridges(outside.network, clock)
         self._sampler = Sampler(outside.hypervisor, outside.network, clock, interval)
-        self._storage = StorageReporter(name, state, self.view, clock, outside.blocks)
+        self._disks = Disks(outside.blocks)
+        self._storage = StorageReporter(name, state, self.view, clock, self._disks.blocks)
         self._keepalive = Keepalive(
             name,
             state,
@@ -82,6 +84,7 @@ class Daemon:
             clock,
             config.timing,
             self._workers,
+            self._disks,
         )
         self._consoles = Consoles(Path(daemon.console_directory), daemon.console_log_lines, clock)
         self._logserver = LogServer(
@@ -141,7 +144,7 @@ class Daemon:
         self._try("take its sign of life away", self.presence.vanish)
         self._logserver.close()
         self._outside.store.close()
-        self._storage.close()
+        self._disks.close()
         self._outside.hypervisor.close()
         log.info("daemon: shutdown => stop: it was asked to")
 

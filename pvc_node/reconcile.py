@@ -19,6 +19,7 @@ from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.actions import Actions
 from pvc_node.bridges import Bridges
+from pvc_node.disks import Disks
 from pvc_node.identity import Identity
 from pvc_node.presence import Presence
 from pvc_node.trouble import Trouble
@@ -46,6 +47,7 @@ class Reconciler:
         clock: Clock,
         timing: TimingConfig,
         workers: Workers,
+        disks: Disks,
     ) -> None:
         self._node = node
         self._identity = identity
@@ -58,7 +60,7 @@ class Reconciler:
         self._timing = timing
         self._workers = workers
         self._actions = Actions(
-            state, hypervisor, clock, timing, on_pressed=self._pressed_now, on_started=self._started_now
+            state, hypervisor, clock, timing, disks, on_pressed=self._pressed_now, on_started=self._started_now
         )
         self._lock = threading.Lock()  # of the next three, which the workers change
         self._pending: set[str] = set()  # machines that an action is under way for

@@ -19,7 +19,7 @@ REFRESH = 30.0  # seconds after which an unchanged picture is written again, so 
 class StorageReporter:
     """Runs on a thread of its own: Ceph may take long to answer, or not answer at all.
 
-    ``connect`` is called when the node first becomes primary, so that other nodes do without Ceph's libraries.
+    ``connect`` is not called before the node is primary, so that other nodes do without Ceph's libraries.
     """
 
     def __init__(
@@ -30,7 +30,6 @@ class StorageReporter:
         self._view = view
         self._clock = clock
         self._connect = connect
-        self._blocks: BlockStore | None = None
         self._written: StorageStatus | None = None
         self._trouble = Trouble("storage")
 
@@ -46,18 +45,12 @@ class StorageReporter:
             self._trouble.end()
             return
         try:
-            if self._blocks is None:
-                self._blocks = self._connect()
-            self._write(self._blocks.status(self._clock.now()))
+            self._write(self._connect().status(self._clock.now()))
             self._trouble.end()
         except Stale:
             self._written = None  # another node is primary by now, or writes: the next look tells
         except PvcError as error:
             self._trouble.begin(error)
-
-    def close(self) -> None:
-        if self._blocks is not None:
-            self._blocks.close()
 
     def _write(self, status: StorageStatus) -> None:
         last = self._written

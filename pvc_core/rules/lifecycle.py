@@ -56,9 +56,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Start(Action):
-    """Write ``claim``, then start the domain."""
+    """Write ``claim``, then start the domain. ``unclean``: its last run may have left locks on its disks."""
 
     claim: VmStatus
+    unclean: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def _wanted(entry: VmEntry, ended: Domain | None, sight: Sight, now: float) -> A
         case RunState.RUNNING:
             return _ended(entry, status, ended, sight, now)
         case RunState.STARTING:
-            return _start(entry, status.crashes, sight, now, "an earlier start broke off")
+            return _start(entry, status.crashes, sight, now, "an earlier start broke off", unclean=True)
         case RunState.FAILED:
             return None
     if 0 <= now - status.since < backoff(status.crashes, sight.timing):
@@ -244,7 +245,7 @@ def _ended(entry: VmEntry, status: VmStatus, ended: Domain | None, sight: Sight,
     """A machine that ran here has ended although its state is start."""
     vm, timing = entry.vm, sight.timing
     if status.incarnation != sight.incarnation and ended is None:
-        return _start(entry, 0, sight, now, "it ended while this node's daemon was away")
+        return _start(entry, 0, sight, now, "it ended while this node's daemon was away", unclean=True)
     if vm.uuid in sight.pressed:
         return _start(entry, 0, sight, now, "it powered off because of an earlier request")
     reason = ended.reason if ended is not None else ""
@@ -279,7 +280,7 @@ def _after_crash(status: VmStatus, crashes: int, reason: str, now: float, timing
     return replace(status, run=run, crashes=crashes, reason=reason, since=now, vnc_listen="", vnc_port=0)
 
 
-def _start(entry: VmEntry, crashes: int, sight: Sight, now: float, why: str) -> Start:
+def _start(entry: VmEntry, crashes: int, sight: Sight, now: float, why: str, *, unclean: bool = False) -> Start:
     claim = VmStatus(
         run=RunState.STARTING,
         node=sight.node,
@@ -289,7 +290,7 @@ def _start(entry: VmEntry, crashes: int, sight: Sight, now: float, why: str) -> 
         crashes=crashes,
     )
     old = "ended" if entry.runs else _run(entry)
-    return Start(_subject(entry), old, "running", why, claim=claim)
+    return Start(_subject(entry), old, "running", why, claim=claim, unclean=unclean or crashes > 0)
 
 
 def _seen_running(entry: VmEntry, here: Domain, sight: Sight, now: float) -> VmStatus:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvc_core.config import NodeConfig, TimingConfig
+from pvc_core.fakes.blocks import FakeBlocks
 from pvc_core.fakes.clock import FakeClock
 from pvc_core.fakes.hypervisor import FakeHypervisor, FakeRack
 from pvc_core.fakes.network import FakeNetwork
@@ -16,6 +17,7 @@ from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.bridges import Bridges
+from pvc_node.disks import Disks
 from pvc_node.identity import Identity
 from pvc_node.presence import Presence
 from pvc_node.reconcile import Reconciler
@@ -29,7 +31,12 @@ def uuid(number: int) -> str:
 
 
 def domain_xml(number: int, name: str) -> str:
-    return f"<domain type='kvm'><name>{name}</name><uuid>{uuid(number)}</uuid><devices/></domain>"
+    """A machine whose disk is the volume of its name in the pool ``vms``, which a test may make."""
+    disk = f"<disk type='network'><source protocol='rbd' name='vms/{name}'/><target dev='vda' bus='virtio'/></disk>"
+    return (
+        f"<domain type='kvm'><name>{name}</name><uuid>{uuid(number)}</uuid><memory unit='MiB'>64</memory>"
+        f"<vcpu>1</vcpu><os><type>hvm</type></os><devices>{disk}</devices></domain>"
+    )
 
 
 @dataclass
@@ -68,6 +75,7 @@ class LabCluster:
         self.servers = FakeCluster()
         self.clock = FakeClock()
         self.rack = FakeRack()
+        self.blocks = FakeBlocks()
         self.client = self.servers.connect()
         self.state = ClusterState(self.client)
         self.state.prepare()
@@ -99,6 +107,7 @@ class LabCluster:
             self.clock,
             TIMING,
             workers,
+            Disks(lambda: self.blocks),
         )
         presence.keep()
         presence.change(DaemonState.RUN)

@@ -151,7 +151,7 @@ def test_a_restart_runs_the_new_generation_with_the_new_xml(lab: LabCluster, n1:
     lab.cycle()
     xml = lab.state.get(records.vm_xml(uuid))
     entry = lab.state.get(records.vm(uuid))
-    lab.state.transaction().update(xml, xml.value.replace("<devices/>", "<vcpu>4</vcpu><devices/>")).commit()
+    lab.state.transaction().update(xml, xml.value.replace("<vcpu>1</vcpu>", "<vcpu>4</vcpu>")).commit()
     lab.change(uuid, generation=1)
     lab.cycle(6)
     assert "<vcpu>4</vcpu>" in n1.hypervisor.guests[uuid].xml
@@ -495,3 +495,28 @@ def test_many_machines_of_other_nodes_cost_no_look_at_the_hypervisor(lab: LabClu
         lab.define(100 + number, node="n9")
         n1.reconciler.cycle()
     assert looks == []
+
+
+def test_what_a_dead_process_holds_of_its_disks_is_taken_from_it_before_the_next_start(lab: LabCluster) -> None:
+    n1 = lab.start_node("n1")
+    lab.blocks.create_pool("vms", 8, 1, 1, "default")
+    lab.blocks.create("vms", "vm1", 4096)
+    image = lab.blocks.image("vms", "vm1")
+    image.lockers = ["client.1"]
+    uuid = lab.define(1)
+    lab.cycle()
+    assert image.lockers == ["client.1"]  # nothing says that its holder is dead
+    n1.hypervisor.crash(uuid)
+    lab.cycle()
+    assert lab.status(uuid).run is RunState.RUNNING
+    assert image.lockers == []
+
+
+def test_a_storage_that_does_not_answer_keeps_no_machine_from_starting_again(lab: LabCluster) -> None:
+    n1 = lab.start_node("n1")
+    uuid = lab.define(1)
+    lab.cycle()
+    lab.blocks.unavailable = True
+    n1.hypervisor.crash(uuid)
+    lab.cycle()
+    assert lab.status(uuid).run is RunState.RUNNING

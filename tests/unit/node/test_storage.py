@@ -14,6 +14,7 @@ from pvc_core.model.storage import StorageStatus
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
+from pvc_node.disks import Disks
 from pvc_node.storage import StorageReporter
 
 STATUS = StorageStatus(0.0, "HEALTH_OK", (), {"up,in": 3}, 100, 10, 90)
@@ -47,6 +48,7 @@ class World:
     state: ClusterState
     clock: FakeClock
     ceph: Ceph
+    disks: Disks
     reporter: StorageReporter
 
     def shown(self) -> StorageStatus | None:
@@ -62,8 +64,8 @@ def world() -> World:
     state.prepare()
     view = ClusterView(store)
     view.start()
-    reporter = StorageReporter("n1", state, view, clock, ceph.connect)  # type: ignore[arg-type]
-    return World(servers, state, clock, ceph, reporter)
+    disks = Disks(ceph.connect)  # type: ignore[arg-type]
+    return World(servers, state, clock, ceph, disks, StorageReporter("n1", state, view, clock, disks.blocks))
 
 
 def test_only_the_primary_connects_and_writes(world: World) -> None:
@@ -74,7 +76,7 @@ def test_only_the_primary_connects_and_writes(world: World) -> None:
     world.state.put(records.PRIMARY, Primary("n1", 2))
     world.reporter.report()
     assert (world.ceph.connects, world.shown()) == (1, replace(STATUS, time=world.clock.now()))
-    world.reporter.close()
+    world.disks.close()
     assert world.ceph.closed
 
 
