@@ -39,7 +39,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A healthy cluster; when the tests are over, nothing of it may be left."""
     os.environ["PVC_CLIENT_DIR"] = str(tmp_path_factory.mktemp("pvc-client"))
