@@ -37,10 +37,11 @@ def kernel() -> Kernel:
 
 def _fetch() -> None:
     """Download the kernel's package and unpack it; the cache appears complete or not at all."""
+    run("apt-get", "--quiet", "update")  # the lists may be missing, or name a kernel that is no longer offered
     depends = run("apt-cache", "depends", META_PACKAGE)
     packages = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
     if not packages:
-        raise LabError(f"the package {META_PACKAGE} is not known here; run: apt-get update")
+        raise LabError(f"the package {META_PACKAGE} is not known here: its archive is not among apt's sources")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         script = 'cd "$1" && apt-get -q -o APT::Sandbox::User=root download "$2" && dpkg-deb -x ./*.deb linux'
