@@ -11,8 +11,8 @@ help:  ## List the targets
 install:  ## Install what is needed on Debian 12 (as root; safe to run again)
 	@scripts/install
 
-demo: install  ## Bring up a cluster of three nodes on this machine and run the main job on it; leaves it up
-	@$(BIN)/pvc-lab demo
+demo: install  ## A cluster of three nodes on this machine, and the main job on it; stays up (PUBLISH=port for another port)
+	@$(BIN)/pvc-lab demo $(if $(PUBLISH),--publish $(PUBLISH))
 
 test: install  ## Install what is needed and run all tests
 	@scripts/test

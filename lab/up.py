@@ -213,5 +213,5 @@ def check_port(cluster: Cluster) -> None:
     except OSError as error:
         raise LabError(
             f"port {cluster.publish} of 127.0.0.1 cannot be had ({os.strerror(error.errno or 0)}); nothing was made. "
-            "Choose another with --publish"
+            "Choose another with --publish, or make demo PUBLISH=..."
         ) from None
