@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from lab import guest
+from lab import guest, namespaces
 from pvc_core.config import (
     Config,
     DaemonConfig,
@@ -167,6 +167,8 @@ class LibvirtWorld:
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="pvc-libvirt-"))
         self._image = self._directory / "linux.raw"
+        self._mount_points = self._directory / "mount-points"
+        namespaces.create_mount_points(self._mount_points)
         self._hosts = [
             LibvirtHost(self._directory / "a", "alpha", "127.0.0.1"),
             LibvirtHost(self._directory / "b", "beta", self.target),
@@ -234,6 +236,7 @@ class LibvirtWorld:
     def close(self) -> None:
         for host in self._hosts:
             host.stop()
+        namespaces.remove_mount_points(self._mount_points)
         shutil.rmtree(self._directory)
 
     def _answers(self) -> bool:
