@@ -143,7 +143,6 @@ def configuration(cluster: Cluster, node: str, domain_type: str) -> dict[str, ob
         "postgresql": {"host": infra, "port": POSTGRESQL_PORT},
         "redis": {"url": f"redis://{infra}:{REDIS_PORT}/0"},
         "upstream_floating_ip": cluster.floating,
-        "ceph": {"default_replicas": 1, "default_min_replicas": 1},
         "libvirt": {"domain_type": domain_type},
         # VXLAN, since the machine's kernel may have no VLANs; it is the same on every machine this way.
         "network": {"bridge_device": "provider", "bridge_transport": "vxlan"},

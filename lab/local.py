@@ -168,7 +168,7 @@ class LocalServices:
                 "password_file": str(self.password_file),
             },
             "redis": {"url": self.redis},
-            "ceph": {"config_file": str(self.ceph_config), "default_replicas": 1, "default_min_replicas": 1},
+            "ceph": {"config_file": str(self.ceph_config)},
             "api": {"listen": f"{ADDRESS}:{api_port}", "secret_key_file": str(directory / "django.secret")},
             "daemon": {
                 "listen_port": listen_port,

@@ -29,11 +29,9 @@ class NodeConfig:
 
 @dataclass(frozen=True)
 class TimingConfig:
-    """Seconds, unless the name says intervals."""
+    """Seconds, but for the limit of restarts."""
 
     keepalive_interval: float = 2.0
-    fence_intervals: int = 3
-    suicide_intervals: int = 0
     vm_shutdown_timeout: float = 180.0
     restart_backoff: float = 2.0  # doubled with each crash in a row
     restart_limit: int = 5  # crashes in a row before a machine is failed
@@ -67,8 +65,6 @@ class CephConfig:
     user: str = "admin"
     libvirt_secret_uuid: str = ""  # libvirt's secret that holds the key; empty where cephx is off
     full_ratio: float = 0.80  # a request that would fill a pool beyond this is refused unless forced
-    default_replicas: int = 3
-    default_min_replicas: int = 2
 
 
 @dataclass(frozen=True)

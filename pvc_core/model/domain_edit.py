@@ -44,30 +44,6 @@ def set_uuid(xml: str, uuid: str) -> str:
     return _text(root)
 
 
-def set_memory(xml: str, mib: int) -> str:
-    """Set the memory, and with it what a balloon leaves the guest at its start."""
-    root = document(xml, "domain")
-    for tag in ("memory", "currentMemory"):
-        _set(root, tag, str(mib)).set("unit", "MiB")
-    return _text(root)
-
-
-def set_vcpus(xml: str, sockets: int, cores: int = 1, threads: int = 1) -> str:
-    """Set the topology, and the number of vCPUs that follows from it."""
-    root = document(xml, "domain")
-    vcpu = _set(root, "vcpu", str(sockets * cores * threads))
-    vcpu.attrib.pop("current", None)
-    cpu = root.find("cpu")
-    if cpu is None:
-        cpu = etree.SubElement(root, "cpu")
-    topology = cpu.find("topology")
-    if topology is None:
-        topology = etree.SubElement(cpu, "topology")
-    topology.attrib.clear()
-    topology.attrib.update({"sockets": str(sockets), "cores": str(cores), "threads": str(threads)})
-    return _text(root)
-
-
 def has_device(xml: str, device_xml: str) -> bool:
     """Whether the domain has this very device: one that has all that ``device_xml`` says, and perhaps more."""
     wanted = document(device_xml, "device")
@@ -163,13 +139,12 @@ def _complete_card(element: etree._Element, random: Random) -> None:
         mac.set("address", bytes([0x52, 0x54, *tail]).hex(":"))
 
 
-def _set(root: etree._Element, tag: str, text: str) -> etree._Element:
+def _set(root: etree._Element, tag: str, text: str) -> None:
     element = root.find(tag)
     if element is None:
         element = etree.Element(tag)
         root.insert(0, element)
     element.text = text
-    return element
 
 
 def _text(root: etree._Element) -> str:
