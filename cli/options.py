@@ -44,6 +44,7 @@ complete_node = completer("node")
 complete_pool = completer("storage", "ceph", "pool")
 complete_volume = completer("storage", "ceph", "volume")
 complete_network = completer("network", key="vni")
+complete_fault = completer("faults", key="id")
 
 
 def this_host() -> str:
@@ -140,5 +141,23 @@ def meta_options(function: Any) -> Any:
             type=click.IntRange(min=1),
             metavar="MILLISECONDS",
             help="How long it may stand still during a live move.",
+        ),
+        click.option(
+            "--priority",
+            type=click.IntRange(0, 100),
+            metavar="0-100",
+            help="Of two machines for one place, the higher one gets it.",
+        ),
+        click.option(
+            "--affinity",
+            multiple=True,
+            metavar="TAG",
+            help='Share a node with machines of this tag if possible; may be repeated, "" for none.',
+        ),
+        click.option(
+            "--anti-affinity",
+            multiple=True,
+            metavar="TAG",
+            help='Share no node with machines of this tag if possible; may be repeated, "" for none.',
         ),
     )(function)

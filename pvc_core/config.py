@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 from pathlib import Path
 from typing import Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
 from pvc_core.errors import BadRequest
-from pvc_core.model.node import Addresses, NodeRole
+from pvc_core.model.node import Addresses, Bmc, NodeRole
 
 DEFAULT_PATH = Path("/etc/pvc/pvc.conf")
 PATH_VARIABLE = "PVC_CONFIG_FILE"
+FLOATING_SESSION = 4.0  # seconds; a shorter session could end before an address that hangs on it is gone
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class NodeConfig:
     role: NodeRole = NodeRole.COORDINATOR
     addresses: Addresses = Addresses()  # noqa: RUF009 - frozen
     boot_id_file: str = "/proc/sys/kernel/random/boot_id"
+    bmc: Bmc | None = None  # what switches this node's power
+    site: str = ""  # nodes of one site may all be fenced at once
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,31 @@ class TimingConfig:
 
 
 @dataclass(frozen=True)
+class FencingConfig:
+    """When a node is taken for dead, how that is proven, and what becomes of its machines.
+
+    Intervals are counted in keepalive intervals. ``fence_intervals`` includes the time until ZooKeeper ends a silent
+    session; what is left after that is the saving throw, in which the node may come back.
+    """
+
+    fence_intervals: int = 5
+    suicide_intervals: int = 0  # without a session for as long, a node stops its machines itself; 0: never
+    successful_fence: Literal["migrate", "none"] = "migrate"  # none: its machines wait for its return
+    failed_fence: Literal["retry", "none"] = "retry"  # none: the methods are not tried again
+    # All begin at once. A later one's word is taken only after the first had ``patience`` seconds to give its own.
+    methods: tuple[Literal["storage", "power", "watchdog"], ...] = ("storage", "power")
+    patience: float = 3.0
+    attempt_timeout: float = 15.0  # seconds until a fence that no method has confirmed is failed
+    retry_interval: float = 15.0  # seconds between the tries after that
+    power_on: bool = True  # a node that was switched off by its fence is switched on again
+    disable_on_ipmi_failure: bool = False  # a node whose BMC did not answer while all was well is never fenced
+    bmc_password_file: str = "/etc/pvc/bmc.secret"  # YAML: the password of each node's BMC by name, or ``default``
+    watchdog_device: str = "/dev/watchdog"
+    rejoin_grace: float = 4.0  # seconds after this node's connection came back in which no other is suspected
+    boot_grace: float = 120.0  # the same for a node that was away already when this daemon started
+
+
+@dataclass(frozen=True)
 class ZookeeperConfig:
     hosts: tuple[str, ...]  # host:port
     session_timeout: float = 6.0
@@ -46,16 +76,30 @@ class ZookeeperConfig:
 
 @dataclass(frozen=True)
 class PostgresqlConfig:
-    host: str
+    """``hosts`` are the servers of one cluster, ``host`` or ``host:port``; which of them takes writes is found out."""
+
+    hosts: tuple[str, ...]
     name: str = "pvc"
     user: str = "pvc"
     password_file: str = "/etc/pvc/postgresql.secret"
-    port: int = 5432
+
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each. Raises ValueError for what is neither ``host`` nor ``host:port``."""
+        return tuple(_server(host, 5432) for host in self.hosts)
 
 
 @dataclass(frozen=True)
 class RedisConfig:
-    url: str  # redis://host:port/db; several separated by ; for Sentinel
+    url: str  # redis://host:port/db, or the Sentinels: sentinel://host:port;sentinel://host:port
+    master_name: str = "pvc"  # what the Sentinels call the master
+
+    @property
+    def sentinels(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each Sentinel; none where Redis is a single server. Raises ValueError for another URL."""
+        if not self.url.startswith("sentinel://"):
+            return ()
+        return tuple(_server(url.strip().removeprefix("sentinel://").rstrip("/"), 26379) for url in self.url.split(";"))
 
 
 @dataclass(frozen=True)
@@ -113,7 +157,8 @@ class WorkerConfig:
     control_concurrency: int = 8
     bulk_concurrency: int = 2
     heartbeat_interval: float = 3.0
-    heartbeat_limit: float = 12.0  # a task whose worker was silent for this long is taken from it
+    # A task whose worker was silent for this long is taken from it; longer than a change of the database's leader takes.
+    heartbeat_limit: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -124,8 +169,9 @@ class Config:
     zookeeper: ZookeeperConfig
     postgresql: PostgresqlConfig
     redis: RedisConfig
-    upstream_floating_ip: str = ""
+    floating_addresses: Addresses = Addresses()  # noqa: RUF009 - frozen; held by whichever node is primary
     timing: TimingConfig = TimingConfig()
+    fencing: FencingConfig = FencingConfig()
     ceph: CephConfig = CephConfig()
     libvirt: LibvirtConfig = LibvirtConfig()
     network: NetworkConfig = NetworkConfig()
@@ -155,6 +201,11 @@ def load(path: Path | None = None) -> Config:
         raise BadRequest(f"{path} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise BadRequest(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if _failed_fence(raw) == "migrate":
+        raise BadRequest(
+            f"{path}: fencing.failed_fence: migrate would start a VM while its first copy may run on, and damage its "
+            "disks; use retry, and pvc node fence-confirm for a node that you have seen to be off"
+        )
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
@@ -162,7 +213,75 @@ def load(path: Path | None = None) -> Config:
     unknown = _unknown(raw, Config)
     if unknown:
         raise BadRequest(f"{path}: unknown key {unknown[0]}")
+    try:
+        _check_servers(config)
+        _check_floating(config)
+        _check_fencing(config)
+    except ValueError as error:
+        raise BadRequest(f"{path}: {error}") from None
     return config
+
+
+def _check_servers(config: Config) -> None:
+    """Raise ValueError for servers that cannot be."""
+    if not config.postgresql.servers:
+        raise ValueError("postgresql.hosts: names no server")
+    if not config.redis.sentinels and not config.redis.url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError(f"redis.url: {config.redis.url!r} is neither redis://host:port/db nor sentinel://host:port;...")
+
+
+def _server(text: str, port: int) -> tuple[str, int]:
+    """Host and port of ``host``, ``host:port`` or ``[host]:port``, with ``port`` where none is given."""
+    try:
+        address = urlsplit(f"//{text}")
+        if address.hostname and address.netloc == text and "@" not in text:
+            return address.hostname, address.port or port
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no server; write host, host:port or [IPv6 address]:port")
+
+
+def _check_floating(config: Config) -> None:
+    """Raise ValueError for a floating address that could not be held."""
+    for network, floating in asdict(config.floating_addresses).items():
+        if not floating:
+            continue
+        place, own = f"floating_addresses.{network}", getattr(config.node.addresses, network)
+        host = _host(floating)
+        if host is None:
+            raise ValueError(f"{place}: {floating!r} is no address in CIDR notation, such as 192.0.2.10/24")
+        if config.node.role is NodeRole.COORDINATOR and _host(own) is None:
+            wrong = f"is no address in CIDR notation ({own!r})" if own else "is missing"
+            raise ValueError(f"{place}: node.addresses.{network}, beside which it would be held, {wrong}")
+        if host == _host(own):
+            raise ValueError(f"{place}: {floating} is this node's own address")
+        if config.zookeeper.session_timeout < FLOATING_SESSION:
+            raise ValueError(f"zookeeper.session_timeout: floating addresses need at least {FLOATING_SESSION:g} s")
+
+
+def _host(cidr: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_interface(cidr).ip if "/" in cidr else None
+    except ValueError:
+        return None
+
+
+def _check_fencing(config: Config) -> None:
+    """Raise ValueError for settings of fencing that contradict each other."""
+    fencing, interval = config.fencing, config.timing.keepalive_interval
+    if fencing.fence_intervals * interval <= config.zookeeper.session_timeout:
+        raise ValueError(
+            f"fencing.fence_intervals: {fencing.fence_intervals} keepalive intervals of {interval:g} s end before the "
+            f"session of a silent node does (zookeeper.session_timeout, {config.zookeeper.session_timeout:g} s)"
+        )
+    if "watchdog" in fencing.methods and not fencing.suicide_intervals:
+        raise ValueError("fencing.methods: watchdog needs fencing.suicide_intervals, after which it bites")
+
+
+def _failed_fence(raw: object) -> object:
+    """The setting as it was written: PVC 1.0 knew a value that this version must not accept."""
+    fencing = raw.get("fencing") if isinstance(raw, dict) else None
+    return fencing.get("failed_fence") if isinstance(fencing, dict) else None
 
 
 def _unknown(raw: dict[str, object], kind: type, prefix: str = "") -> list[str]:

@@ -5,14 +5,14 @@ Drivers translate and never decide. They raise ``DriverUnavailable`` when the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from pvc_core.model.node import DomainStats, InterfaceStats
+from pvc_core.model.node import Bmc, DomainStats, InterfaceStats
 from pvc_core.model.storage import PoolStats, StorageStatus, Volume
 from pvc_core.model.vm import Domain as Domain
 from pvc_core.model.vm import DomainRun as DomainRun
@@ -187,6 +187,14 @@ class Hypervisor(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Locker:
+    """A client that holds a lock of an image."""
+
+    client: str  # such as ``client.4123``
+    host: str  # its IP address
+
+
 class BlockStore(Protocol):
     """RBD images and their pools (Ceph)."""
 
@@ -241,12 +249,28 @@ class BlockStore(Protocol):
         enough."""
         ...
 
-    def lockers(self, pool: str, name: str) -> list[str]:
-        """Who holds a lock of the image: client ids such as ``client.4123``."""
+    def lockers(self, pool: str, name: str) -> list[Locker]:
+        """Who holds a lock of the image."""
         ...
 
-    def break_locks(self, pool: str, name: str) -> int:
-        """Break every lock of the image; answers how many there were."""
+    def break_locks(self, pool: str, name: str, hosts: Collection[str] | None = None) -> int:
+        """Break the locks of the image that clients at these hosts (IP addresses; None: all) have, and shut those
+        clients out; answers how many there were."""
+        ...
+
+    def shut_out(self, hosts: Collection[str], seconds: float) -> None:
+        """Have Ceph refuse everything that any process at these hosts (IP addresses) sends, now or later, for
+        ``seconds``, and mark the OSDs that live there down, so that none of them serves such a process from an older
+        map. Returns once the map with it is in force for whoever opens an image after this. Doing it again begins the
+        time anew."""
+        ...
+
+    def readmit(self, hosts: Collection[str]) -> None:
+        """Take these hosts off the list; no error when they are not on it. Clients shut out one by one stay out."""
+        ...
+
+    def shut_out_hosts(self) -> set[str]:
+        """The hosts that are wholly shut out now."""
         ...
 
     def watchers(self, pool: str, name: str) -> list[str]:
@@ -278,6 +302,59 @@ class NetworkPlane(Protocol):
         """Take the bridge of a network away; no error when there is none."""
         ...
 
+    def hold(self, address: str, beside: str, seconds: int) -> None:
+        """Have a floating address (CIDR) on the interface that has this node's own address ``beside`` (CIDR), for so
+        long from now: then it goes by itself within a second, even if nothing of ours runs any more. Doing it again
+        makes it stay for longer. Raises DriverError when no interface has ``beside``."""
+        ...
+
+    def announce(self, address: str) -> None:
+        """Tell the neighbours that a floating address is here, by gratuitous ARP or unsolicited neighbour
+        advertisement. Raises DriverError when this node does not have it."""
+        ...
+
+    def release(self, address: str) -> None:
+        """Give a floating address (CIDR) up; no error when this node does not have it."""
+        ...
+
+    def held(self, addresses: Collection[str]) -> set[str]:
+        """Those of the floating addresses (CIDR) that this node has."""
+        ...
+
     def interfaces(self) -> dict[str, InterfaceStats]:
         """Counters of the physical interfaces by name."""
+        ...
+
+
+class Watchdog(Protocol):
+    """A timer that resets this node unless it is put off again and again."""
+
+    def put_off(self) -> None:
+        """Begin its time anew."""
+        ...
+
+    def close(self) -> None:
+        """Disarm it."""
+        ...
+
+
+class PowerState(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
+class Power(Protocol):
+    """The power switches of other nodes: their BMCs. Each call asks the BMC and ends within ten seconds."""
+
+    def state(self, node: str, bmc: Bmc) -> PowerState:
+        """What the BMC says now. Raises DriverUnavailable when it does not answer, DriverError when it refuses or says
+        what is neither on nor off."""
+        ...
+
+    def off(self, node: str, bmc: Bmc) -> None:
+        """Have the power cut at once. That the BMC accepts this proves nothing: ask for the state."""
+        ...
+
+    def on(self, node: str, bmc: Bmc) -> None:
+        """Have the power switched on."""
         ...

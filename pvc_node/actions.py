@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pvc_core.config import TimingConfig
@@ -97,7 +97,9 @@ class Actions:
         held = Entry(records.vm_status(subject.uuid), claim, subject.status_version + 1)
         try:
             xml = self._state.get(records.vm_xml(subject.uuid)).value
-            if action.unclean:
+            if claim.former:
+                self._disks.free(xml, self._hosts((*claim.former, claim.node)))
+            elif action.unclean:
                 self._disks.free(xml)
             domain = self._hypervisor.start(xml)
         except (DriverUnavailable, Unavailable):
@@ -110,6 +112,10 @@ class Actions:
             return
         self._on_started(subject.uuid)
         self._state.transaction().update(held, _started(claim, domain)).commit()
+
+    def _hosts(self, nodes: Iterable[str]) -> set[str]:
+        """The addresses from which the processes of nodes reach the storage."""
+        return {host for node in nodes for host in self._state.get(records.node(node)).value.addresses.hosts()}
 
     def _failed(self, action: Start, held: Entry[VmStatus], reason: str) -> None:
         status = lifecycle.start_failed(action.claim, reason, self._clock.now(), self._timing)
@@ -131,7 +137,7 @@ def _write_status(transaction: Transaction, subject: Subject, status: VmStatus) 
 
 
 def _started(claim: VmStatus, domain: Domain) -> VmStatus:
-    return replace(claim, run=RunState.RUNNING, vnc_listen=domain.vnc_listen, vnc_port=domain.vnc_port)
+    return replace(claim, run=RunState.RUNNING, former=(), vnc_listen=domain.vnc_listen, vnc_port=domain.vnc_port)
 
 
 def _title(subject: Subject) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +12,22 @@ from pathlib import Path
 from pvc_core.config import Config
 from pvc_core.errors import PvcError
 from pvc_core.model.node import Addresses, DaemonState, NodeRole
-from pvc_core.ports import BlockStore, Clock, Hypervisor, NetworkPlane, Session, Store
+from pvc_core.ports import BlockStore, Clock, Hypervisor, NetworkPlane, Power, Session, Store, Watchdog
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
+from pvc_node.bmcs import Bmcs
 from pvc_node.bridges import Bridges
+from pvc_node.capacity import CapacityReporter
 from pvc_node.consoles import Consoles
 from pvc_node.disks import Disks
+from pvc_node.faults import FaultKeeper
+from pvc_node.fencer import Fencer
+from pvc_node.floating import Floating
+from pvc_node.homecoming import Homecoming
 from pvc_node.identity import Identity
+from pvc_node.isolation import Isolation, listens
 from pvc_node.keepalive import Keepalive, Troubles
+from pvc_node.leadership import Leadership
 from pvc_node.logserver import LogServer
 from pvc_node.nodelog import Ring
 from pvc_node.presence import Presence
@@ -30,6 +39,10 @@ from pvc_node.workers import Threads
 log = logging.getLogger(__name__)
 
 WORKERS = 4  # machines that are started or stopped at once
+FENCERS = 8  # things that are done at once about dead nodes
+FENCE_INTERVAL = 0.5  # seconds between two looks for dead nodes
+BMC_INTERVAL = 60.0
+CAPACITY_INTERVAL = 30.0
 ORDERLY = 20.0  # seconds in which actions under way may end when the daemon stops
 STORAGE_INTERVAL = 5.0
 CONSOLE_INTERVAL = 1.0
@@ -44,7 +57,9 @@ class Outside:
     hypervisor: Hypervisor
     network: NetworkPlane
     clock: Clock
+    power: Power
     blocks: Callable[[], BlockStore]
+    watchdog: Callable[[int], Watchdog]  # armed with a time in seconds
 
 
 class Daemon:
@@ -62,14 +77,19 @@ class Daemon:
         self._bridges = Bridges(outside.network, clock)
         self._sampler = Sampler(outside.hypervisor, outside.network, clock, interval)
         self._disks = Disks(outside.blocks)
-        self._storage = StorageReporter(name, state, self.view, clock, self._disks.blocks)
+        self._leadership = Leadership(name, state)
+        self._floating = Floating(config, state, self._leadership, self.presence, outside.network, clock)
+        self._storage = StorageReporter(self._leadership, state, self.view, clock, self._disks.blocks)
         self._keepalive = Keepalive(
             name,
             state,
             self.presence,
             self._sampler,
             clock,
-            Troubles(network=lambda: self._bridges.trouble, storage=lambda: self._storage.trouble),
+            Troubles(
+                network=lambda: self._bridges.trouble or self._floating.trouble,
+                storage=lambda: self._storage.trouble,
+            ),
             (daemon.state_directory, daemon.log_directory),
         )
         self._workers = Threads(WORKERS)
@@ -85,7 +105,31 @@ class Daemon:
             config.timing,
             self._workers,
             self._disks,
+            Homecoming(
+                name,
+                state,
+                self.presence,
+                outside.hypervisor,
+                self._disks.blocks if "storage" in config.fencing.methods else None,
+                clock,
+                self._workers,
+            ),
         )
+        self._bmcs = Bmcs(name, self.view, self._leadership, outside.power)
+        self._fencers = Threads(FENCERS)
+        self.fencer = Fencer(
+            config,
+            state,
+            self.view,
+            self._leadership,
+            outside.power,
+            self._disks.blocks,
+            clock,
+            self._fencers,
+            lambda: self._bmcs.mute,
+        )
+        self._capacity = CapacityReporter(state, self.view, self._leadership)
+        self._faults = FaultKeeper(state, self.view, self._leadership, clock, lambda: self._bmcs.mute)
         self._consoles = Consoles(Path(daemon.console_directory), daemon.console_log_lines, clock)
         self._logserver = LogServer(
             Addresses.host(config.node.addresses.cluster) or "127.0.0.1",
@@ -99,6 +143,8 @@ class Daemon:
         self._broken = False
         self._threads: list[threading.Thread] = []
         self._deciding: threading.Thread | None = None
+        self._holding: threading.Thread | None = None
+        self._isolation: Isolation | None = None
 
     def run(self) -> bool:
         """Start, run until ``stop`` is set, and end in good order. False when a part of the daemon itself broke.
@@ -116,6 +162,7 @@ class Daemon:
         self.presence.register()
         self.view.start()
         self.presence.appear(self.view, 3 * self._config.zookeeper.session_timeout)
+        self._holding = self._loop("floating", self._hold)
         self._bridges.apply(self.view.snapshot().networks)
         self._logserver.start()
         self._sampler.sample()
@@ -126,11 +173,38 @@ class Daemon:
         self._repeat("sampler", self._sampler.sample, timing.keepalive_interval)
         self._repeat("consoles", self._consoles.scan, CONSOLE_INTERVAL)
         self._repeat("pruner", self._prune, PRUNE_INTERVAL)
+        if self._config.fencing.suicide_intervals:
+            self._isolation = self._guard_isolation()
+            self._repeat("isolation", self._isolation.look, timing.keepalive_interval)
         if self._config.node.role is NodeRole.COORDINATOR:
             self._repeat("storage", self._storage.report, max(STORAGE_INTERVAL, timing.keepalive_interval))
+            self._repeat("bmcs", self._bmcs.ask, BMC_INTERVAL)
+            self._repeat("capacity", self._capacity.report, CAPACITY_INTERVAL)
+            self._repeat("faults", self._faults.keep, timing.keepalive_interval)
+            self._loop("fencer", self._fence)
+
+    def _guard_isolation(self) -> Isolation:
+        config, outside = self._config, self._outside
+        limit = config.fencing.suicide_intervals * config.timing.keepalive_interval
+        # The machines are stopped first; the watchdog is for a node that does not even manage that.
+        watchdog = outside.watchdog(math.ceil(2 * limit)) if "watchdog" in config.fencing.methods else None
+        return Isolation(
+            config.node.name,
+            limit,
+            outside.store,
+            self.view,
+            outside.hypervisor,
+            outside.clock,
+            listens(config.daemon.listen_port),
+            watchdog,
+        )
 
     def _end(self) -> None:
         """Machines are left as they are: they run on without the daemon."""
+        self.view.wake()
+        if self._holding is not None:
+            self._holding.join(self._floating.interval)
+        self._try("give up the floating addresses", lambda: self._floating.give_up("the daemon stops"))
         self._try("show that it stops", lambda: self.presence.change(DaemonState.SHUTDOWN))
         self._stop_deciding.set()
         self.view.wake()
@@ -138,10 +212,14 @@ class Daemon:
             self._deciding.join(ORDERLY)
         if not self._workers.close(ORDERLY):
             log.warning("an action about a machine has not ended within %.0f s; the next start takes it up", ORDERLY)
+        if not self._fencers.close(ORDERLY):
+            log.warning("an action about a dead node has not ended; the next primary goes on with it")
         for thread in self._threads:
             thread.join(self._config.timing.keepalive_interval)
         self._try("report that it has stopped", self._keepalive.farewell)
         self._try("take its sign of life away", self.presence.vanish)
+        if self._isolation is not None:
+            self._isolation.close()
         self._logserver.close()
         self._outside.store.close()
         self._disks.close()
@@ -154,6 +232,20 @@ class Daemon:
             revision = self.view.wait_change(revision, self._config.timing.keepalive_interval)
             if not self._stop_deciding.is_set():
                 self.reconciler.cycle()
+
+    def _hold(self) -> None:
+        revision = -1
+        while not self._stop.is_set():
+            revision = self.view.wait_change(revision, self._floating.interval)
+            if not self._stop.is_set():
+                self._floating.cycle(self.view.snapshot())
+
+    def _fence(self) -> None:
+        revision = -1
+        while not self._stop_deciding.is_set():
+            revision = self.view.wait_change(revision, FENCE_INTERVAL)
+            if not self._stop_deciding.is_set():
+                self.fencer.tick()
 
     def _prune(self) -> None:
         if self._outside.store.session is Session.CONNECTED:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from pvc_core.errors import PvcError
+from pvc_core.errors import DriverError, PvcError
 from pvc_core.model.domain import parse
 from pvc_core.ports import BlockStore
 
@@ -28,21 +28,26 @@ class Disks:
                 self._blocks = self._connect()
             return self._blocks
 
-    def free(self, xml: str) -> None:
+    def free(self, xml: str, hosts: Collection[str] | None = None) -> None:
         """Break the locks on a machine's volumes, whose process died without giving them back, and shut that process
         out; without this a new one waits half a minute for Ceph to miss it. The caller holds the machine's lease.
 
-        A volume that cannot be freed is left to that wait.
+        ``hosts`` are the addresses at which that process ran; None: whoever has a lock. A volume that cannot be freed
+        is left to that wait; DriverError is raised for one that somebody else has locked.
         """
         for full_name in parse(xml).volumes:
             pool, _, name = full_name.partition("/")
             try:
-                count = self.blocks().break_locks(pool, name)
+                count = self.blocks().break_locks(pool, name, hosts)
+                left = self.blocks().lockers(pool, name) if hosts is not None else []
             except PvcError as error:
                 log.warning("the locks of volume %s are not broken: %s", full_name, error)
                 continue
             if count:
                 log.info("volume %s: %d locks of a dead process => none", full_name, count)
+            if left:
+                who = ", ".join(f"{locker.client} at {locker.host}" for locker in left)
+                raise DriverError(f"volume {full_name} is locked by {who}, which is not the node that was fenced")
 
     def close(self) -> None:
         if self._blocks is not None:

@@ -14,6 +14,8 @@ from pvc_core.config import Config
 from pvc_core.drivers.clock import SystemClock
 from pvc_core.drivers.libvirt import LibvirtHypervisor
 from pvc_core.drivers.network import LinuxNetwork
+from pvc_core.drivers.power import BmcPower
+from pvc_core.drivers.watchdog import KernelWatchdog
 from pvc_core.drivers.zookeeper import ZookeeperStore
 from pvc_core.errors import PvcError, Unavailable
 from pvc_core.ports import BlockStore
@@ -49,7 +51,13 @@ def _run(config: Config) -> int:
     me = identity.begin(state_directory, Path(config.node.boot_id_file))
     log.info("daemon: stop => init: node %s, boot %s, start number %d", config.node.name, me.boot_id, me.incarnation)
     outside = Outside(
-        store, LibvirtHypervisor(config), LinuxNetwork(config.network), SystemClock(), lambda: _blocks(config)
+        store,
+        LibvirtHypervisor(config),
+        LinuxNetwork(config.network),
+        SystemClock(),
+        BmcPower(config.fencing.bmc_password_file),
+        lambda: _blocks(config),
+        lambda seconds: KernelWatchdog(Path(config.fencing.watchdog_device), seconds),
     )
     with held:
         return 0 if Daemon(config, me, outside, ring, stopping).run() else 1

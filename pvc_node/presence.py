@@ -39,11 +39,19 @@ class Presence:
         key = records.node(self._config.name)
         while True:
             entry = self._state.find(key)
-            wanted = Node(self._config.name, self._config.role, self._config.addresses)
+            config = self._config
+            wanted = Node(
+                config.name,
+                config.role,
+                config.addresses,
+                bmc=config.bmc,
+                site=config.site,
+                boot_id=self._value.boot_id,
+            )
             transaction = self._state.transaction()
             if entry is None:
                 transaction.create(key, wanted)
-            elif entry.value != (wanted := replace(wanted, domain_state=entry.value.domain_state)):
+            elif entry.value != (wanted := _with_state(wanted, entry.value)):
                 transaction.update(entry, wanted)
             try:
                 transaction.commit()
@@ -92,11 +100,19 @@ class Presence:
         transaction.check(entry)
 
     def vanish(self) -> None:
-        """Take the sign of life away."""
+        """Take the sign of life away, and note in the same transaction that this is in good order."""
         with self._lock:
             entry, self._entry = self._entry, None
-            if entry is not None:
-                self._state.transaction().delete(entry).commit()
+            while entry is not None:
+                node = self._state.get(records.node(self._config.name))
+                # In this order, since who watches sees the one before the other.
+                transaction = self._state.transaction().update(node, replace(node.value, stopped=True))
+                try:
+                    transaction.delete(entry).commit()
+                    return
+                except Stale as error:
+                    if error.path != node.key.path:
+                        raise
 
     def _make(self) -> Entry[Alive]:
         found = self._state.find(self._key)
@@ -108,6 +124,9 @@ class Presence:
         transaction = self._state.transaction()
         if found is not None:  # of an earlier session or daemon of this node, which has only one at a time
             transaction.delete(found)
+        node = self._state.get(records.node(self._config.name))
+        if node.value.stopped:  # up to this very moment, or its silence would look like a death
+            transaction.update(node, replace(node.value, stopped=False))
         transaction.create(self._key, self._value, ephemeral=True).commit()
         return Entry(self._key, self._value, 0)
 
@@ -115,3 +134,8 @@ class Presence:
         """Whether a sign of life may be another machine's. One of this boot is this node's: the lock on its state
         directory lets no second daemon live."""
         return alive is not None and alive.boot_id != self._value.boot_id
+
+
+def _with_state(wanted: Node, before: Node) -> Node:
+    """The record with what is not this node's to say while it starts."""
+    return replace(wanted, domain_state=before.domain_state, stopped=before.stopped)

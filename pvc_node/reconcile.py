@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pvc_core.config import TimingConfig
 from pvc_core.errors import DriverError, PvcError, Stale, Unavailable
 from pvc_core.model.node import DomainState
-from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
 from pvc_core.model.vm import Domain, VmState
 from pvc_core.ports import Clock, Hypervisor, Session
 from pvc_core.rules import election, lifecycle
 from pvc_core.rules.lifecycle import Action, Record, Sight
 from pvc_core.state import records
-from pvc_core.state.cluster import ClusterState
+from pvc_core.state.cluster import ClusterState, Transaction
 from pvc_core.state.view import ClusterView
 from pvc_node.actions import Actions
 from pvc_node.bridges import Bridges
 from pvc_node.disks import Disks
+from pvc_node.homecoming import Homecoming
 from pvc_node.identity import Identity
 from pvc_node.presence import Presence
 from pvc_node.trouble import Trouble
@@ -48,6 +50,7 @@ class Reconciler:
         timing: TimingConfig,
         workers: Workers,
         disks: Disks,
+        homecoming: Homecoming,
     ) -> None:
         self._node = node
         self._identity = identity
@@ -59,6 +62,7 @@ class Reconciler:
         self._clock = clock
         self._timing = timing
         self._workers = workers
+        self._homecoming = homecoming
         self._actions = Actions(
             state, hypervisor, clock, timing, disks, on_pressed=self._pressed_now, on_started=self._started_now
         )
@@ -102,6 +106,7 @@ class Reconciler:
             self._bridges.apply(snapshot.networks)
             self._note_domain_state(snapshot)
             self._machines(snapshot, pending)
+            self._homecoming.look(snapshot, idle=not pending)
             self._store.end()
         except PvcError as error:
             self._unsettled = self._unsettled or isinstance(error, Unavailable)
@@ -119,6 +124,8 @@ class Reconciler:
         if entry is None:
             transaction.create(records.PRIMARY, claim.new)
         else:
+            if not self._prove_away(transaction, snapshot.nodes.get(entry.value.node)):
+                return
             transaction.update(entry, claim.new)
         try:
             transaction.commit()
@@ -126,6 +133,19 @@ class Reconciler:
             return
         old = claim.old.node if claim.old is not None else "none"
         log.info("primary: %s => %s (epoch %d): %s", old, claim.new.node, claim.new.epoch, claim.why)
+
+    def _prove_away(self, transaction: Transaction, former: NodeEntry | None) -> bool:
+        """Let ``transaction`` fail when the former primary shows another sign of life than now; False when it has come
+        back by now, and keeps the role."""
+        if former is None:
+            return True
+        key = records.alive(former.node.name)
+        alive = self._state.find(key)
+        if alive is None:
+            transaction.absent(key)
+            return True
+        transaction.check(alive)
+        return not election.keeps(replace(former, alive=alive.value))
 
     def _note_domain_state(self, snapshot: ClusterSnapshot) -> None:
         entry = snapshot.nodes.get(self._node)
@@ -138,7 +158,11 @@ class Reconciler:
 
     def _machines(self, snapshot: ClusterSnapshot, pending: set[str]) -> None:
         sight = self._sight(self._domains)
-        concern = [(e.vm.uuid, e.version, e.status_version) for e in lifecycle.concerning(snapshot, sight)]
+        fence = snapshot.fences.get(self._node)
+        concern = (
+            [(e.vm.uuid, e.version, e.status_version) for e in lifecycle.concerning(snapshot, sight)],
+            None if fence is None else fence.version,
+        )
         now = self._clock.monotonic()
         if concern == self._concern and now < self._look_due and not self._poked.is_set():
             return

@@ -11,6 +11,7 @@ from pvc_core.ports import BlockStore, Clock
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
+from pvc_node.leadership import Leadership
 from pvc_node.trouble import Trouble
 
 REFRESH = 30.0  # seconds after which an unchanged picture is written again, so that its age shows that it is kept
@@ -23,9 +24,14 @@ class StorageReporter:
     """
 
     def __init__(
-        self, node: str, state: ClusterState, view: ClusterView, clock: Clock, connect: Callable[[], BlockStore]
+        self,
+        leadership: Leadership,
+        state: ClusterState,
+        view: ClusterView,
+        clock: Clock,
+        connect: Callable[[], BlockStore],
     ) -> None:
-        self._node = node
+        self._leadership = leadership
         self._state = state
         self._view = view
         self._clock = clock
@@ -39,8 +45,7 @@ class StorageReporter:
 
     def report(self) -> None:
         """Look once and write what has changed, if this node is primary."""
-        primary = self._view.snapshot().primary
-        if primary is None or primary.node != self._node:
+        if not self._leadership.is_primary(self._view.snapshot()):
             self._written = None
             self._trouble.end()
             return
@@ -56,10 +61,8 @@ class StorageReporter:
         last = self._written
         if last is not None and abs(status.time - last.time) < REFRESH and replace(status, time=last.time) == last:
             return
-        primary = self._state.get(records.PRIMARY)
-        if primary.value.node != self._node:
-            raise Stale(records.PRIMARY.path)
-        transaction = self._state.transaction().check(primary)
+        transaction = self._state.transaction()
+        self._leadership.check(transaction)
         entry = self._state.find(records.STORAGE)
         if entry is None:
             transaction.create(records.STORAGE, status)

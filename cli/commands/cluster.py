@@ -95,6 +95,7 @@ def _maintain(session: Session, enabled: bool, wait: bool) -> None:
 
 MAINTENANCE = [off, on]
 COMMANDS = [
+    LazyGroup("fault", "Faults: what went wrong, until it is over and was seen.", "cli.commands.fault:COMMANDS"),
     LazyGroup("maintenance", "Maintenance mode, for planned work.", "cli.commands.cluster:MAINTENANCE"),
     status,
     task,

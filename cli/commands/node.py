@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from cli.options import format_option, limit_argument, node_argument, wait_option
+from cli.options import format_option, limit_argument, node_argument, wait_option, yes_option
 from cli.routes import route
 from cli.session import Session, pass_session
 
 
-def _change(session: Session, node: str, resource: str, action: str, wait: bool) -> None:
+def _change(session: Session, node: str, resource: str, action: str, wait: bool, **more: bool | None) -> None:
     from cli.tasks import submit
 
-    submit(session, "POST", route("node", node, resource), body={"action": action}, wait=wait)
+    submit(session, "POST", route("node", node, resource), body={"action": action, **more}, wait=wait)
 
 
 @click.command()
@@ -26,11 +26,12 @@ def flush(session: Session, node: str, wait: bool) -> None:
 
 @click.command()
 @node_argument
+@click.option("--stay", is_flag=True, help="Leave the machines where they are.")
 @wait_option(short=True)
 @pass_session
-def ready(session: Session, node: str, wait: bool) -> None:
+def ready(session: Session, node: str, stay: bool, wait: bool) -> None:
     """Bring NODE back to service. The machines that were moved away return."""
-    _change(session, node, "domain-state", "ready", wait)
+    _change(session, node, "domain-state", "ready", wait, stay=stay or None)
 
 
 @click.command()
@@ -38,7 +39,7 @@ def ready(session: Session, node: str, wait: bool) -> None:
 @wait_option(short=True)
 @pass_session
 def primary(session: Session, node: str, wait: bool) -> None:
-    """Make the coordinator NODE primary."""
+    """Make the coordinator NODE primary. Done when it has the floating addresses."""
     _change(session, node, "coordinator-state", "primary", wait)
 
 
@@ -49,6 +50,21 @@ def primary(session: Session, node: str, wait: bool) -> None:
 def secondary(session: Session, node: str, wait: bool) -> None:
     """Let NODE stop being primary. Another coordinator takes over."""
     _change(session, node, "coordinator-state", "secondary", wait)
+
+
+@click.command("fence-confirm")
+@click.argument("node")
+@yes_option
+@wait_option(short=True)
+@pass_session
+def fence_confirm(session: Session, node: str, yes: bool, wait: bool) -> None:
+    """Confirm by hand that the dead node NODE is off.
+
+    For a fence that neither storage nor power could confirm. The node's machines are then started on other nodes: two
+    copies of each would write to the same disks if NODE ran on. Make sure that it has no power.
+    """
+    session.confirm(f"Have you made sure that node {node} has no power, and start its machines elsewhere?", yes)
+    _change(session, node, "fence", "confirm", wait)
 
 
 @click.command("is-primary")
@@ -117,4 +133,4 @@ def log(session: Session, node: str, lines: int | None, follow: bool) -> None:
     show_log(session, route("node", node, "log"), lines, follow)
 
 
-COMMANDS = [flush, info, is_primary, list_nodes, log, primary, ready, secondary]
+COMMANDS = [fence_confirm, flush, info, is_primary, list_nodes, log, primary, ready, secondary]

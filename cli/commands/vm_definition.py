@@ -31,6 +31,9 @@ def define(
     autostart: bool | None,
     method: str | None,
     max_downtime: int | None,
+    priority: int | None,
+    affinity: tuple[str, ...],
+    anti_affinity: tuple[str, ...],
     tags: tuple[str, ...],
     protected_tags: tuple[str, ...],
     wait: bool,
@@ -52,6 +55,9 @@ def define(
         "autostart": autostart,
         "migration_method": method,
         "migration_max_downtime": max_downtime,
+        "priority": priority,
+        "affinity": list(affinity) or None,
+        "anti_affinity": list(anti_affinity) or None,
         "user_tags": list(tags) or None,
         "protected_tags": list(protected_tags) or None,
     }
@@ -72,6 +78,9 @@ def meta(
     autostart: bool | None,
     method: str | None,
     max_downtime: int | None,
+    priority: int | None,
+    affinity: tuple[str, ...],
+    anti_affinity: tuple[str, ...],
     profile: str | None,
     wait: bool,
 ) -> None:
@@ -84,6 +93,9 @@ def meta(
         "autostart": autostart,
         "migration_method": method,
         "migration_max_downtime": max_downtime,
+        "priority": priority,
+        "affinity": list(affinity) or None,
+        "anti_affinity": list(anti_affinity) or None,
         "profile": profile,
     }
     if all(value is None for value in body.values()):

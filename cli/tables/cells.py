@@ -12,7 +12,7 @@ Value = Callable[[Row], object]
 _COLOURS = {
     "green": ("start", "run", "ready", "primary", "run,ready", "up,in", "SUCCESS", "off"),
     "yellow": ("init", "migrate", "restart", "shutdown", "provision", "flush", "unflush", "flushed", "PENDING", "on"),
-    "red": ("stop", "fail", "disable", "dead", "fenced", "FAILURE"),
+    "red": ("stop", "fail", "disable", "dead", "fenced", "FAILURE", "new"),
     "cyan": ("RUNNING", "secondary", "hypervisor"),
     "magenta": ("REVOKED",),
 }
@@ -65,6 +65,11 @@ def by_state_counts(path: str) -> Value:
 def moment(value: object) -> str:
     """A point in time of the API (ISO 8601) as local time."""
     return datetime.fromisoformat(str(value)).astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else NOTHING
+
+
+def utc_moment(path: str) -> Value:
+    """The same of one without time zone, which is in UTC."""
+    return lambda row: moment(f"{dig(row, path)}+00:00" if dig(row, path) else None)
 
 
 def duration(value: object) -> str:

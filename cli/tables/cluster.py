@@ -14,6 +14,15 @@ def _maintenance(row: Row) -> str:
     return "on" if str(row.get("maintenance")).lower() == "true" else "off"
 
 
+def _survival(row: Row) -> str:
+    """Whether the cluster could lose a node; the API says null until it knows."""
+    known = row.get("n_minus_1")
+    if not known:
+        return "not known yet"
+    lost = [f"{len(machines)} of the machines on {node}" for node, machines in known["nodes"].items()]
+    return f"no: there is no place for {', '.join(lost)}" if lost else "yes"
+
+
 def _vcpu_use(row: Row) -> str:
     vcpu = dig(row, "resources.vcpu") or {}
     return f"{vcpu.get('allocated')} allocated of {vcpu.get('total')}, load {as_text(vcpu.get('load'))}"
@@ -42,6 +51,7 @@ CLUSTER_SHORT = Sheet(
 CLUSTER = Sheet(
     (
         *CLUSTER_SHORT.fields,
+        Column("Could lose any node", _survival, paint=lambda text: "red" if text.startswith("no:") else None),
         Column("Version", "pvc_version"),
         Column("Upstream address", "upstream_ip"),
         Column("Nodes", by_state_counts("nodes")),

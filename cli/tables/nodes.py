@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.output import Column, Section, Sheet, Table
-from cli.tables.cells import by_health, by_state, mebibytes, percent
+from cli.tables.cells import by_health, by_state, if_any, mebibytes, percent
 
 NODES = Table(
     (
@@ -33,6 +33,7 @@ NODE = Sheet(
         Column("Daemon state", "daemon_state", paint=by_state),
         Column("Coordinator state", "coordinator_state", paint=by_state),
         Column("Domain state", "domain_state", paint=by_state),
+        Column("Fence", "fence", paint=if_any),
         Column("Version", "pvc_version"),
         Column("Machines", "domains_count"),
         Column("CPUs", "vcpu.total"),

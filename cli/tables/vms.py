@@ -76,6 +76,14 @@ VM = Sheet(
     ),
     more=(
         Section(
+            "Place among the others",
+            (
+                Column("Priority", "priority"),
+                Column("With machines tagged", "affinity"),
+                Column("Without machines tagged", "anti_affinity"),
+            ),
+        ),
+        Section(
             "Virtual hardware",
             (
                 Column("Type", "type"),

@@ -22,6 +22,11 @@ MONITOR_TIMEOUT = 10
 OSD_TIMEOUT = 30
 CONNECT_TIMEOUT = 10
 
+# Seconds between two signs of life from the monitor that this client talks to, and until it turns to another one, with
+# what it had asked. By Ceph's default of 30 s, a dead node's monitor would keep its fencer waiting.
+MONITOR_PING = 1
+MONITOR_SILENCE = 3
+
 _SHUTDOWN = (rados.ConnectionShutdown, rbd.ConnectionShutdown)
 _UNAVAILABLE = {errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN, errno.EAGAIN, errno.EINTR}
 
@@ -68,9 +73,9 @@ class CephConnection:
         """A command to the monitors; its answer, decoded."""
         return json.loads(self._run("mon_command", prefix, {"format": "json", **arguments}) or "null")
 
-    def text(self, prefix: str, *, manager: bool = False) -> str:
+    def text(self, prefix: str, *, manager: bool = False, **arguments: object) -> str:
         """What a person would read."""
-        return self._run("mgr_command" if manager else "mon_command", prefix, {})
+        return self._run("mgr_command" if manager else "mon_command", prefix, arguments)
 
     def manager_command(self, prefix: str, **arguments: object) -> Any:
         """A command to the active manager daemon."""
@@ -101,6 +106,16 @@ class CephConnection:
                 if self._cluster is cluster:
                     self._cluster = None  # it is closed with the last call that uses it
             raise DriverUnavailable("Ceph has shut this client out; it will connect anew") from None
+
+    def own_hosts(self) -> set[str]:
+        """IP addresses from which Ceph sees this client come."""
+        with self.session() as cluster, translated("the connection"):
+            return {cluster.get_addrs()}
+
+    def wait_for_map(self) -> None:
+        """Wait until this client has the newest map of the OSDs."""
+        with self.session() as cluster:
+            cluster.wait_for_latest_osdmap()
 
     def option(self, name: str) -> str:
         """A value of ceph.conf or of the monitors' configuration."""
@@ -135,6 +150,8 @@ class CephConnection:
             "rados_mon_op_timeout": str(MONITOR_TIMEOUT),
             "rados_osd_op_timeout": str(OSD_TIMEOUT),
             "client_mount_timeout": str(CONNECT_TIMEOUT),
+            "mon_client_ping_interval": str(MONITOR_PING),
+            "mon_client_ping_timeout": str(MONITOR_SILENCE),
         }
         if Path(config.keyring).exists():
             options["keyring"] = config.keyring

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pvc_core.config import NetworkConfig
+from pvc_core.drivers.iproute import ip
+from pvc_core.drivers.network_addresses import FloatingAddresses
 from pvc_core.errors import DriverError
 from pvc_core.model.node import InterfaceStats
 
-TIMEOUT = 10.0  # seconds for one call of ``ip``
 NAME_LENGTH = 15  # the kernel's limit for a link's name
 VXLAN_PORT = 4789
 VXLAN_OVERHEAD = 50  # bytes of outer headers over IPv4
@@ -25,8 +25,9 @@ CABLES = {None, "bond", "veth"}
 Link = Mapping[str, Any]
 
 
-class LinuxNetwork:
+class LinuxNetwork(FloatingAddresses):
     def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
         self._config = config
 
     def bridges(self) -> set[str]:
@@ -39,8 +40,8 @@ class LinuxNetwork:
         bridge, uplink = f"vmbr{vni}", self._uplink(vni)
         if _kind(links.get(bridge)) != "bridge":
             # Machines may be behind any port, so nothing waits, learns a topology, or holds multicast back.
-            _ip("link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0")
-            _ip("link", "set", bridge, "addrgenmode", "none")  # this node has no address in a network of machines
+            ip("link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0")
+            ip("link", "set", bridge, "addrgenmode", "none")  # this node has no address in a network of machines
         if _kind(links.get(uplink)) != self._config.bridge_transport:
             self._add_uplink(uplink, vni)
         _set(uplink, links.get(uplink), wanted, bridge)
@@ -50,7 +51,7 @@ class LinuxNetwork:
         links = _links()
         for name in (self._uplink(vni), f"vmbr{vni}"):
             if name in links:
-                _ip("link", "delete", name)
+                ip("link", "delete", name)
 
     def interfaces(self) -> dict[str, InterfaceStats]:
         return {
@@ -85,14 +86,14 @@ class LinuxNetwork:
 
     def _add_uplink(self, name: str, vni: int) -> None:
         device = self._config.bridge_device
-        _ip("link", "set", device, "up")
+        ip("link", "set", device, "up")
         if self._config.bridge_transport == "vlan":
-            _ip("link", "add", name, "link", device, "type", "vlan", "id", str(vni))
+            ip("link", "add", name, "link", device, "type", "vlan", "id", str(vni))
             return
         group = f"239.{vni >> 16 & 255}.{vni >> 8 & 255}.{vni & 255}"
         where = ("dev", device, "group", group, "dstport", str(VXLAN_PORT), "ttl", str(VXLAN_TTL))
-        _ip("link", "add", name, "type", "vxlan", "id", str(vni), *where)
-        _ip("link", "set", name, "addrgenmode", "none")
+        ip("link", "add", name, "type", "vxlan", "id", str(vni), *where)
+        ip("link", "set", name, "addrgenmode", "none")
 
 
 def _set(name: str, link: Link | None, mtu: int, master: str | None) -> None:
@@ -100,11 +101,11 @@ def _set(name: str, link: Link | None, mtu: int, master: str | None) -> None:
     up = link is not None and "UP" in link["flags"]
     if link is not None and up and link["mtu"] == mtu and (master is None or link.get("master") == master):
         return
-    _ip("link", "set", name, "mtu", str(mtu), *(("master", master) if master else ()), "up")
+    ip("link", "set", name, "mtu", str(mtu), *(("master", master) if master else ()), "up")
 
 
 def _links() -> dict[str, Link]:
-    links = json.loads(_ip("-json", "-details", "-statistics", "link", "show") or "[]")
+    links = json.loads(ip("-json", "-details", "-statistics", "link", "show") or "[]")
     return {link["ifname"]: link for link in links if "ifname" in link}
 
 
@@ -131,15 +132,3 @@ def _speed(name: str) -> int | None:
     except (OSError, ValueError):
         return None
     return speed if speed > 0 else None
-
-
-def _ip(*arguments: str) -> str:
-    try:
-        result = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    except FileNotFoundError:
-        raise DriverError("the command ip is missing: install iproute2") from None
-    except subprocess.TimeoutExpired:
-        raise DriverError(f"ip {' '.join(arguments)} did not end within {TIMEOUT:g} s") from None
-    if result.returncode != 0:
-        raise DriverError(f"ip {' '.join(arguments)}: {result.stderr.strip()}")
-    return result.stdout

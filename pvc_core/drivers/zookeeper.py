@@ -47,7 +47,7 @@ class ZookeeperStore:
 
     def __init__(self, config: ZookeeperConfig, connect_timeout: float = 15.0) -> None:
         """Raises Unavailable when no server answers within ``connect_timeout`` seconds."""
-        self._timeout = 2 * config.session_timeout
+        self._patience = config.session_timeout / 3  # as long as kazoo waits for the answer to a ping
         self._session = Session.LOST
         self._owner = 0
         self._begun = threading.Event()
@@ -151,11 +151,20 @@ class ZookeeperStore:
         failure: str = "the connection to ZooKeeper broke",
         timeout: float | None = None,
     ) -> Any:
-        """The answer to a request. Raises Unavailable when none comes, and kazoo's error when the servers refuse it."""
+        """The answer to a request. Raises Unavailable when none comes, and kazoo's error when the servers refuse it.
+
+        A server that does not answer is left for another while the session still lives.
+        """
         self._require_connection()
+        connection = self._client.connection
+        wait = self._patience if timeout is None else max(0.0, min(timeout, self._patience))
         try:
-            return request().get(timeout=self._timeout if timeout is None else max(0.0, timeout))
-        except (KazooTimeoutError, *CONNECTION_ERRORS):
+            return request().get(timeout=wait)
+        except KazooTimeoutError:
+            if wait == self._patience:
+                self._client.hang_up(connection)
+            raise Unavailable(failure) from None
+        except CONNECTION_ERRORS:
             raise Unavailable(failure) from None
 
     def _connected(self) -> bool:

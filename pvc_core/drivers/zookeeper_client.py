@@ -3,12 +3,17 @@
 With one-shot watches, each client would hold a watch for each record of the cluster, on the servers too, and set each
 anew after every change. One persistent recursive watch stands for all of them.
 
+And what a session needs to outlive the server it is connected to, when that falls silent: kazoo waits for a ping's
+answer only while it sends nothing else, and tries to connect to a silent server for as long as the session may live.
+
 This module reaches into kazoo's internals, which is why kazoo is pinned to one version; nothing else does.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,6 +27,7 @@ from kazoo.exceptions import (
     SessionExpiredError,
     SessionMovedError,
 )
+from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.serialization import (
     GetChildren,
@@ -119,10 +125,23 @@ class RecursiveClient(KazooClient):  # type: ignore[misc]
     ``on_event(path)`` is called on the connection's thread, in order with the answers to requests; it must not wait.
     """
 
-    def __init__(self, on_event: Callable[[str], None], **arguments: Any) -> None:
+    def __init__(self, on_event: Callable[[str], None], timeout: float, **arguments: Any) -> None:
+        """``timeout`` is the session's, in seconds."""
         self._watchers = _EveryPath(on_event)
-        super().__init__(**arguments)
+        super().__init__(timeout=timeout, handler=_Handler(timeout / 6), **arguments)
         self._reset_watchers()
+
+    @property
+    def connection(self) -> socket.socket | None:
+        """What a request made now is sent over."""
+        found: socket.socket | None = self._connection._socket
+        return found
+
+    def hang_up(self, connection: socket.socket | None) -> None:
+        """Have the next server tried, unless ``connection`` is over already."""
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def add_watch_async(self, path: str) -> IAsyncResult:
         """Watch ``path`` and all below it until the connection ends; it has to be asked for again after that."""
@@ -140,6 +159,17 @@ class RecursiveClient(KazooClient):  # type: ignore[misc]
         # What kazoo looks its one-shot watchers up in; it makes them anew with every connection.
         self._data_watchers = self._watchers
         self._child_watchers: dict[str, object] = {}
+
+
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
+    def __init__(self, connect_timeout: float) -> None:
+        super().__init__()
+        self._connect_timeout = connect_timeout
+
+    def create_connection(self, *arguments: Any, timeout: float, **options: Any) -> socket.socket:
+        timeout = min(timeout, self._connect_timeout)
+        made: socket.socket = super().create_connection(*arguments, timeout=timeout, **options)
+        return made
 
 
 class _EveryPath:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pvc_core.errors import Cancelled, Conflict, DriverUnavailable, NotFound
 from pvc_core.model.storage import PoolStats, StorageStatus, Volume
+from pvc_core.ports import Clock, Locker
 
 OBJECT_SIZE = 4 * 1024 * 1024
 COPY_STEPS = 4  # looks at ``cancelled`` during one copy
@@ -22,7 +23,7 @@ class FakeImage:
 
     volume: Volume
     content: bytes = b""
-    lockers: list[str] = field(default_factory=list)
+    lockers: list[Locker] = field(default_factory=list)
     watchers: list[str] = field(default_factory=list)
 
 
@@ -37,10 +38,13 @@ class FakePool:
 
 
 class FakeBlocks:
-    """A test sets ``unavailable``, and gives an image ``lockers`` and ``watchers`` through ``image``."""
+    """A test sets ``unavailable``, and gives an image ``lockers`` and ``watchers`` through ``image``. Time passes for
+    the hosts that are shut out where there is a ``clock``."""
 
-    def __init__(self, capacity: int = 1024**4) -> None:
+    def __init__(self, capacity: int = 1024**4, clock: Clock | None = None) -> None:
         self.capacity = capacity
+        self._clock = clock
+        self._shut_out: dict[str, float] = {}  # host -> until when, monotonic
         self.pool_records: dict[str, FakePool] = {}
         self.unavailable = False
         self._ids = 0
@@ -154,16 +158,32 @@ class FakeBlocks:
         _copy(len(content), progress, cancelled)
         image.content = content.rstrip(b"\0")
 
-    def lockers(self, pool: str, name: str) -> list[str]:
+    def lockers(self, pool: str, name: str) -> list[Locker]:
         with self._lock:
             return list(self.image(pool, name).lockers)
 
-    def break_locks(self, pool: str, name: str) -> int:
+    def break_locks(self, pool: str, name: str, hosts: Collection[str] | None = None) -> int:
         with self._lock:
             image = self.image(pool, name)
-            count = len(image.lockers)
-            image.lockers.clear()
-            return count
+            broken = [locker for locker in image.lockers if hosts is None or locker.host in hosts]
+            image.lockers[:] = [locker for locker in image.lockers if locker not in broken]
+            return len(broken)
+
+    def shut_out(self, hosts: Collection[str], seconds: float) -> None:
+        with self._lock:
+            self._answer()
+            self._shut_out |= dict.fromkeys(hosts, self._now() + seconds)
+
+    def readmit(self, hosts: Collection[str]) -> None:
+        with self._lock:
+            self._answer()
+            for host in hosts:
+                self._shut_out.pop(host, None)
+
+    def shut_out_hosts(self) -> set[str]:
+        with self._lock:
+            self._answer()
+            return {host for host, until in self._shut_out.items() if until > self._now()}
 
     def watchers(self, pool: str, name: str) -> list[str]:
         with self._lock:
@@ -203,6 +223,9 @@ class FakeBlocks:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+    def _now(self) -> float:
+        return 0.0 if self._clock is None else self._clock.monotonic()
 
     def _pool(self, name: str) -> FakePool:
         self._answer()

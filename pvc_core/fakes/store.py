@@ -112,13 +112,14 @@ class _Mirror:
         self._wanted = wanted
         self._on_change = on_change
         self._seen: dict[str, int] = {}  # path -> number of the change that was delivered
+        self._covered: dict[str, bool] = {}  # answers of ``covers``, which do not change
 
     def catch_up(self, records: dict[str, _Record]) -> None:
         for path in sorted({*self._seen, *records}):
             self.look(records, path)
 
     def look(self, records: dict[str, _Record], path: str) -> None:
-        if not self._covers(path):
+        if not self.covers(path):
             return
         record = records.get(path)
         if record is None:
@@ -128,7 +129,13 @@ class _Mirror:
             self._seen[path] = record.change
             self._on_change(path, record.raw)
 
-    def _covers(self, path: str) -> bool:
+    def covers(self, path: str) -> bool:
+        """Whether changes of this path are delivered."""
+        if path not in self._covered:
+            self._covered[path] = self._is_wanted(path)
+        return self._covered[path]
+
+    def _is_wanted(self, path: str) -> bool:
         if path != self._root and not path.startswith(f"{self._root}/"):
             return False
         ends = [i for i in range(len(self._root), len(path)) if path[i] == "/"] + [len(path)]

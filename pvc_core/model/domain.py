@@ -14,6 +14,7 @@ from functools import lru_cache
 from lxml import etree
 
 from pvc_core.errors import BadRequest
+from pvc_core.model.vm import VmSize
 
 MAX_LENGTH = 512 * 1024  # characters; ZooKeeper's records end at 1 MiB
 CACHED = 16_384  # parsed machines that are kept
@@ -92,6 +93,10 @@ class DomainSpec:
     def volumes(self) -> tuple[str, ...]:
         """``pool/volume`` of its disks in the cluster's storage."""
         return tuple(disk.volume for disk in self.disks if disk.volume)
+
+    @property
+    def size(self) -> VmSize:
+        return VmSize(self.memory, self.vcpu)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,28 @@ class Addresses:
     cluster: str = ""
     storage: str = ""
 
+    def hosts(self) -> set[str]:
+        """Those it has, without their prefix lengths."""
+        return {self.host(cidr) for cidr in (self.upstream, self.cluster, self.storage) if cidr}
+
     @staticmethod
     def host(cidr: str) -> str:
         """The address without its prefix length."""
         return cidr.partition("/")[0]
+
+
+class BmcDriver(StrEnum):
+    IPMI = "ipmi"  # IPMI over LAN, version 2.0
+    REDFISH = "redfish"
+
+
+@dataclass(frozen=True, slots=True)
+class Bmc:
+    """The controller that switches a node's power, reached without the node. Its password is in no record."""
+
+    address: str  # host or host:port; for Redfish also a whole URL
+    user: str
+    driver: BmcDriver = BmcDriver.IPMI
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,10 @@ class Node:
     role: NodeRole
     addresses: Addresses
     domain_state: DomainState = DomainState.READY
+    bmc: Bmc | None = None
+    site: str = ""  # nodes that may go all at once, as those of one room do; empty: alone
+    stopped: bool = False  # its daemon ended in good order, so its silence is no reason to fence it
+    boot_id: str = ""  # of its latest start
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +181,4 @@ class Primary:
 
     node: str
     epoch: int
+    ready: bool = False  # it has the floating addresses, as it says itself

@@ -8,6 +8,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from pvc_core.model.capacity import Capacity
+from pvc_core.model.fault import Fault
+from pvc_core.model.fence import Fence, FenceStep
 from pvc_core.model.network import Network
 from pvc_core.model.node import (
     Alive,
@@ -38,6 +41,14 @@ class ShownState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FenceEntry:
+    """A fence with the version of its record."""
+
+    fence: Fence
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEntry:
     """A node with what is known of it. ``version`` is that of the desired side, for conditional writes."""
 
@@ -45,14 +56,15 @@ class NodeEntry:
     version: int
     alive: Alive | None
     stats: NodeStats | None
+    fence: Fence | None = None
 
     @property
     def daemon_state(self) -> DaemonState:
         if self.alive is not None:
             return self.alive.daemon_state
-        if self.stats is not None and self.stats.daemon_state is DaemonState.STOP:
-            return DaemonState.STOP
-        return DaemonState.DEAD
+        if self.fence is not None and self.fence.step is FenceStep.FENCED:
+            return DaemonState.FENCED
+        return DaemonState.STOP if self.node.stopped else DaemonState.DEAD
 
     @property
     def runs(self) -> bool:
@@ -85,7 +97,8 @@ class VmEntry:
         if self.vm.migration is not None:
             return ShownState.MIGRATE
         if self.vm.state is VmState.START:
-            if status is not None and status.run is RunState.FAILED and status.generation == self.vm.generation:
+            failed = status is not None and status.run in (RunState.FAILED, RunState.WAITING)
+            if status is not None and failed and status.generation == self.vm.generation:
                 return ShownState.FAIL
             if status is not None and status.generation != self.vm.generation and status.run is RunState.RUNNING:
                 return ShownState.RESTART
@@ -105,8 +118,11 @@ class ClusterSnapshot:
     pools: Mapping[str, Pool] = field(default_factory=lambda: EMPTY)
     volumes: Mapping[str, Volume] = field(default_factory=lambda: EMPTY)  # by pool/name
     locks: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # what is held -> id of the task that holds it
+    fences: Mapping[str, FenceEntry] = field(default_factory=lambda: EMPTY)  # by node
+    faults: Mapping[str, Fault] = field(default_factory=lambda: EMPTY)  # by id
     primary: Primary | None = None
     storage: StorageStatus | None = None
+    capacity: Capacity | None = None  # None: not known yet
     maintenance: bool = False
 
     def coordinator_state(self, name: str) -> CoordinatorState:

@@ -24,6 +24,7 @@ class RunState(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"  # runs nowhere; its node may start it
     FAILED = "failed"  # would not start, or crashed too often; ``reason`` says why
+    WAITING = "waiting"  # runs nowhere, and no node can take it now; ``reason`` says why
 
 
 class Selector(StrEnum):
@@ -50,6 +51,9 @@ class Tag:
     type: str = "user"
 
 
+MAX_PRIORITY = 100
+
+
 @dataclass(frozen=True, slots=True)
 class VmMeta:
     """What the cluster needs to know of a machine beyond its libvirt XML."""
@@ -60,6 +64,18 @@ class VmMeta:
     migration_method: MigrationMethod = MigrationMethod.NONE
     migration_max_downtime: int = 300  # milliseconds
     profile: str = ""
+    priority: int = 0  # up to MAX_PRIORITY: of two machines for one place, the higher one gets it
+    affinity: tuple[str, ...] = ()  # tags of machines whose node it is to share, where that is possible
+    anti_affinity: tuple[str, ...] = ()  # tags of machines whose node it is to avoid, where that is possible
+
+
+@dataclass(frozen=True, slots=True)
+class VmSize:
+    """What a machine takes of its node. A summary of its XML, written together with it, so that a place can be found
+    without reading the XML of every machine."""
+
+    memory: int = 0  # MiB
+    vcpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,7 @@ class Vm:
     migration: Migration | None = None
     generation: int = 0  # raised to ask for one restart: the node runs the machine's present generation
     shutdown_deadline: float = 0.0  # seconds since the epoch; meaningful in state SHUTDOWN
+    size: VmSize = VmSize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,7 @@ class VmStatus:
     since: float = 0.0  # seconds since the epoch, of the last change of ``run``
     reason: str = ""  # why it failed
     crashes: int = 0  # restarts in a row that did not last
+    former: tuple[str, ...] = ()  # nodes whose fences ended its last runs, and whose locks on its disks may be left
     vnc_listen: str = ""
     vnc_port: int = 0
 

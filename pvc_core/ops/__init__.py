@@ -2,9 +2,12 @@
 
 from pvc_core.ops import (
     cluster,
+    fault,
+    fence,
     network,
     node,
     pool,
+    primary,
     vm_define,
     vm_devices,
     vm_meta,
@@ -17,9 +20,12 @@ from pvc_core.ops import (
 
 __all__ = [
     "cluster",
+    "fault",
+    "fence",
     "network",
     "node",
     "pool",
+    "primary",
     "vm_define",
     "vm_devices",
     "vm_meta",

@@ -41,9 +41,11 @@ class Progress(Protocol):
         """Whether this worker still owns the task."""
         ...
 
-    def wait_children(self, children: list[Operation], timeout: float) -> list[tuple[Operation, str]]:
-        """Send operations as tasks of their own and wait for them to end. The answer has those that did not succeed,
-        each with the reason."""
+    def wait_children(
+        self, children: list[Operation], timeout: float, at_once: int, ended: Callable[[int], object]
+    ) -> list[tuple[Operation, str]]:
+        """Send operations as tasks of their own, in this order and at most ``at_once`` at a time, and wait for them to
+        end. ``ended`` is told how many have. The answer has those that did not succeed, each with the reason."""
         ...
 
 

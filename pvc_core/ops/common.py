@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pvc_core.errors import BadRequest, Conflict, NotFound
 from pvc_core.model.domain import DomainSpec, parse
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, VmEntry
-from pvc_core.model.vm import VmMeta, VmState
+from pvc_core.model.vm import MAX_PRIORITY, VmMeta, VmState
 from pvc_core.ops.base import Operation
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}")
@@ -135,22 +135,23 @@ def check_devices(snapshot: ClusterSnapshot, spec: DomainSpec, uuid: str) -> Non
 
 def check_memory(snapshot: ClusterSnapshot, spec: DomainSpec) -> None:
     """Raise Conflict when no node has as much memory, free or not."""
-    too_small = nodes_too_small(snapshot, spec)
-    if too_small and len(too_small) == len(snapshot.nodes):
-        raise Conflict(f"the VM has {spec.memory} MiB of memory, and the largest node {max(too_small.values())} MiB")
-
-
-def nodes_too_small(snapshot: ClusterSnapshot, spec: DomainSpec) -> dict[str, int]:
-    """The nodes that could not run a machine even if they were empty, with their memory in MiB."""
-    stats = {name: entry.stats for name, entry in snapshot.nodes.items() if entry.stats is not None}
-    return {name: node.memory.total for name, node in stats.items() if node.memory.total < spec.memory}
+    known = [entry.stats.memory.total for entry in snapshot.nodes.values() if entry.stats is not None]
+    if known and len(known) == len(snapshot.nodes) and max(known) < spec.memory:
+        raise Conflict(f"the VM has {spec.memory} MiB of memory, and the largest node {max(known)} MiB")
 
 
 def check_meta(snapshot: ClusterSnapshot, meta: VmMeta) -> None:
-    """Raise NotFound for a limit to a node that is not there, BadRequest for a downtime that cannot be."""
+    """Raise NotFound for a limit to a node that is not there, BadRequest for any other value that cannot be."""
     for name in meta.node_limit:
         find_node(snapshot, name)
     if meta.migration_max_downtime < 1:
         raise BadRequest(
             f"migration_max_downtime is in milliseconds and must be 1 or more, not {meta.migration_max_downtime}"
         )
+    if not 0 <= meta.priority <= MAX_PRIORITY:
+        raise BadRequest(f"priority must be from 0 to {MAX_PRIORITY}, not {meta.priority}")
+    for tag in (*meta.affinity, *meta.anti_affinity):
+        check_name("tag", tag)
+    both = set(meta.affinity) & set(meta.anti_affinity)
+    if both:
+        raise BadRequest(f"the tag {min(both)} cannot be in both affinity and anti_affinity")

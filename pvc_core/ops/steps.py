@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pvc_core.errors import DriverUnavailable, Failed, Stale, Unavailable
+from pvc_core.model.domain import parse
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import RunState, Vm, VmState
 from pvc_core.ops.base import WAIT_SLICE, Run
@@ -88,12 +89,15 @@ def update_vm(run: Run, uuid: str, change: Callable[[Vm], Vm]) -> Vm:
 
 
 def write_xml(run: Run, uuid: str, xml: str) -> None:
-    """Replace the XML of a machine that still exists."""
+    """Replace the XML of a machine that still exists, and with it the size in its record."""
+    size = parse(xml).size
 
     def prepare(transaction: Transaction) -> None:
-        entry = run.tools.state.get(records.vm_xml(uuid))
+        entry, vm = run.tools.state.get(records.vm_xml(uuid)), run.tools.state.get(records.vm(uuid))
         if entry.value != xml:
             transaction.update(entry, xml)
+        if vm.value.size != size:
+            transaction.update(vm, replace(vm.value, size=size))
 
     commit(run, prepare)
 
@@ -124,8 +128,8 @@ def read_vm(run: Run, uuid: str) -> VmEntry:
 
 
 def gave_up(entry: VmEntry) -> bool:
-    """Whether the machine's node stopped trying to run it."""
-    return entry.status is not None and entry.status.run is RunState.FAILED
+    """Whether nobody tries to run the machine any more until it is asked for anew."""
+    return entry.status is not None and entry.status.run in (RunState.FAILED, RunState.WAITING)
 
 
 def wait_running(run: Run, vm: Vm) -> None:

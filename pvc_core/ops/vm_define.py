@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import Any
 
@@ -22,7 +22,6 @@ from pvc_core.ops.common import (
     check_meta,
     check_name,
     find_settled_vm,
-    nodes_too_small,
     require_holder_answers,
     vm_lock,
     volume_lock,
@@ -50,6 +49,9 @@ class VmDefine(Operation):
     user_tags: tuple[str, ...] = ()
     protected_tags: tuple[str, ...] = ()
     profile: str = ""
+    priority: int = 0
+    affinity: tuple[str, ...] = ()
+    anti_affinity: tuple[str, ...] = ()
 
     task_name = "vm.define"
     summary = "Define a VM"
@@ -71,7 +73,16 @@ class VmDefine(Operation):
             migration_method=self.migration_method,
             migration_max_downtime=self.migration_max_downtime,
             profile=self.profile,
+            priority=self.priority,
+            affinity=self.affinity,
+            anti_affinity=self.anti_affinity,
         )
+
+    @property
+    def vm(self) -> Vm:
+        """The new machine's record, which has no node yet."""
+        spec = self.spec
+        return Vm(spec.uuid, spec.name, VmState.STOP, "", meta=self.meta, tags=self._tags(), size=spec.size)
 
     def subject(self, snapshot: ClusterSnapshot) -> str:
         return self.spec.name
@@ -95,8 +106,7 @@ class VmDefine(Operation):
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("Writing the definition")
-        spec = self.spec
-        vm = Vm(spec.uuid, spec.name, VmState.STOP, self._place(run.snapshot), meta=self.meta, tags=self._tags())
+        vm = replace(self.vm, node=self._place(run.snapshot))
 
         def prepare(transaction: Transaction) -> None:
             if run.tools.state.find(records.vm_name(vm.name)) is not None:
@@ -111,12 +121,9 @@ class VmDefine(Operation):
 
     def _place(self, snapshot: ClusterSnapshot) -> str:
         """The node that was asked for, or else the best one. It needs room for the machine, though not yet now."""
-        too_small = nodes_too_small(snapshot, self.spec)
         if not self.node:
-            return choose_node(snapshot, self.meta, 0, exclude=too_small)
-        check_node(snapshot, self.node, self.meta, 0)
-        if self.node in too_small:
-            raise Conflict(f"node {self.node} has {too_small[self.node]} MiB of memory, the VM {self.spec.memory} MiB")
+            return choose_node(snapshot, self.vm, 0)
+        check_node(snapshot, self.node, self.vm, 0)
         return self.node
 
     def _tags(self) -> tuple[Tag, ...]:

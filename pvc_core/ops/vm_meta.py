@@ -31,6 +31,9 @@ class VmMeta(VmOperation):
     migration_method: MigrationMethod | None = None
     migration_max_downtime: int | None = None
     profile: str | None = None
+    priority: int | None = None
+    affinity: tuple[str, ...] | None = None
+    anti_affinity: tuple[str, ...] | None = None
 
     task_name = "vm.meta"
     summary = "Change the metadata of a VM"

@@ -16,14 +16,13 @@ from pvc_core.ops.common import (
     VmOperation,
     find_settled_vm,
     find_vm,
-    nodes_too_small,
+    node_runs,
     require_holder_answers,
-    spec_of,
     vm_lock,
 )
 from pvc_core.ops.moving import Move, is_here, move_by_shutdown, move_live, reassign_stopped, resolve
 from pvc_core.ops.steps import read_vm
-from pvc_core.rules.placement import check_node, choose_node
+from pvc_core.rules.placement import check_node, choose_node, needed
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class _MoveOperation(VmOperation):
         except DriverError as error:
             if resolve(run, self.vm).vm.node == move.target:
                 return  # it arrived, and only the answer was lost
-            if error.retryable or not or_shutdown:
+            if error.retryable or not or_shutdown or not node_runs(run.snapshot, move.target):
                 raise
             log.info("VM %s cannot be moved live, and is shut down instead: %s", move.vm.name, error)
             move_by_shutdown(run, move)
@@ -167,7 +166,7 @@ class VmUnmigrate(_MoveOperation):
         if not home:
             raise Conflict(f"VM {entry.vm.name} was not migrated")
         accepted = {DomainState.READY, DomainState.UNFLUSH}  # a node takes its own back before it is ready for others
-        check_node(snapshot, home, entry.vm.meta, _memory(snapshot, entry), accepted)
+        check_node(snapshot, home, entry.vm, needed(entry), accepted)
         return Move(entry.vm, home, "")
 
     def _done(self, here: str, vm: Vm) -> bool:
@@ -176,18 +175,13 @@ class VmUnmigrate(_MoveOperation):
 
 def _place(snapshot: ClusterSnapshot, entry: VmEntry, wished: str) -> str:
     """The node that was asked for, or else the best one. Raises NotFound and Conflict."""
-    vm, spec, memory = entry.vm, spec_of(snapshot, entry.vm.uuid), _memory(snapshot, entry)
+    vm, memory = entry.vm, needed(entry)
     if not wished:
-        return choose_node(snapshot, vm.meta, memory, exclude={vm.node, *nodes_too_small(snapshot, spec)})
+        return choose_node(snapshot, vm, memory, exclude={vm.node})
     if wished == vm.node:
         raise Conflict(f"VM {vm.name} is on node {wished} already")
-    check_node(snapshot, wished, vm.meta, memory)
+    check_node(snapshot, wished, vm, memory)
     return wished
-
-
-def _memory(snapshot: ClusterSnapshot, entry: VmEntry) -> int:
-    """MiB that the other node needs free now: none for a machine that stays off."""
-    return spec_of(snapshot, entry.vm.uuid).memory if entry.holder or entry.vm.state is VmState.START else 0
 
 
 def _answer(entry: VmEntry) -> Mapping[str, Any]:

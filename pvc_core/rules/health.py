@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pvc_core.model.node import DaemonState, DomainState
-from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, ShownState
+from pvc_core.model.fault import Fault, FaultStatus, Finding
+from pvc_core.model.node import DomainState
+from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.rules import faults
 
-NODE_DOWN = 50
 NODE_EMPTIED = 10
-VM_FAILED = 10
-OSD_DOWN = 10
-OSD_OUT = 50
-STORAGE = {"HEALTH_WARN": 10, "HEALTH_ERR": 50}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,57 +21,46 @@ class Health:
     messages: tuple[str, ...] = ()
 
 
-def node_health(entry: NodeEntry) -> Health:
-    """The plugins' deltas subtracted from 100; 0 for a node whose daemon does not run."""
+def node_health(snapshot: ClusterSnapshot, name: str) -> Health:
+    """100 less what the node's plugins find and its other faults; 0 for a node whose daemon does not run."""
+    entry = snapshot.nodes[name]
     if not entry.runs:
         return Health(0, (f"the node's daemon does not run ({entry.daemon_state})",))
-    if entry.stats is None:
-        return Health(100)
-    bad = [plugin for plugin in entry.stats.plugins if plugin.health_delta > 0]
-    return Health(entry.stats.health, tuple(f"'{plugin.name}': {plugin.message}" for plugin in bad))
+    standing = [fault for fault in snapshot.faults.values() if fault.node == name]
+    found = _counting(snapshot, faults.plugins(entry), standing)
+    messages = (cause.message.removeprefix(f"{name}: ").removeprefix("plugin ") for cause in found)
+    return Health(_left(found), tuple(messages))
 
 
 def cluster_health(snapshot: ClusterSnapshot) -> Health:
-    """100 less the delta of each thing that is wrong anywhere, not below 0."""
-    findings = _nodes(snapshot) + _machines(snapshot) + _storage(snapshot)
-    total = sum(delta for delta, _ in findings)
-    return Health(max(0, 100 - total), tuple(message for _, message in findings))
+    """100 less the delta of each thing that is wrong anywhere and not acknowledged, not below 0."""
+    found = _emptied(snapshot) + _counting(snapshot, faults.conditions(snapshot), snapshot.faults.values())
+    return Health(_left(found), tuple(cause.message for cause in found))
 
 
-def _nodes(snapshot: ClusterSnapshot) -> list[tuple[int, str]]:
-    found = []
-    for name, entry in snapshot.nodes.items():
-        if entry.daemon_state is not DaemonState.RUN:
-            found.append((NODE_DOWN, f"{name}: the node's daemon does not run ({entry.daemon_state})"))
-            continue
-        if entry.node.domain_state is not DomainState.READY:
-            found.append((NODE_EMPTIED, f"{name}: takes no machines ({entry.node.domain_state})"))
-        for plugin in entry.stats.plugins if entry.stats is not None else ():
-            if plugin.health_delta > 0:
-                found.append((plugin.health_delta, f"{name}: plugin '{plugin.name}': {plugin.message}"))
-    return found
+def _counting(
+    snapshot: ClusterSnapshot, findings: Iterable[Finding], standing: Iterable[Fault]
+) -> list[Finding | Fault]:
+    """What is found wrong now and was not acknowledged, and the faults beside it: a finding and its fault are one."""
+    live = {finding.id: finding for finding in findings}
+    found: list[Finding | Fault] = [
+        finding for key, finding in live.items() if not _acknowledged(snapshot.faults.get(key), finding)
+    ]
+    return found + [fault for fault in standing if fault.counts and fault.id not in live]
 
 
-def _machines(snapshot: ClusterSnapshot) -> list[tuple[int, str]]:
+def _acknowledged(fault: Fault | None, finding: Finding) -> bool:
+    return fault is not None and fault.status is FaultStatus.ACK and finding.health_delta <= fault.health_delta
+
+
+def _emptied(snapshot: ClusterSnapshot) -> list[Finding | Fault]:
+    """Nodes that take no machines: somebody has asked for that, so it is no fault."""
     return [
-        (VM_FAILED, f"VM {entry.vm.name}: {entry.status.reason if entry.status is not None else 'failed'}")
-        for entry in snapshot.vms.values()
-        if entry.shown_state is ShownState.FAIL
+        Finding(f"emptied:{name}", name, NODE_EMPTIED, f"{name}: takes no machines ({entry.node.domain_state})")
+        for name, entry in snapshot.nodes.items()
+        if entry.runs and entry.node.domain_state is not DomainState.READY
     ]
 
 
-def _storage(snapshot: ClusterSnapshot) -> list[tuple[int, str]]:
-    status = snapshot.storage
-    if status is None:
-        return []
-    found = []
-    for state, count in sorted(status.osd_states.items()):
-        up, _, is_in = state.partition(",")
-        if up != "up":
-            found.append((OSD_DOWN * count, f"storage: {count} OSD {up}"))
-        if is_in != "in":
-            found.append((OSD_OUT * count, f"storage: {count} OSD {is_in}"))
-    delta = STORAGE.get(status.health, 0)
-    if delta:
-        found.append((delta, f"storage: {status.health}: {'; '.join(status.health_messages) or 'no details'}"))
-    return found
+def _left(found: Iterable[Finding | Fault]) -> int:
+    return max(0, 100 - sum(cause.health_delta for cause in found))

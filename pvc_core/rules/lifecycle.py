@@ -82,6 +82,9 @@ class Record(Action):
 
 def decide(snapshot: ClusterSnapshot, sight: Sight, now: float) -> list[Action]:
     """What the node of ``sight`` has to do now, at most one action a machine."""
+    fenced = snapshot.fences.get(sight.node)
+    if fenced is not None:
+        return list(_fenced(snapshot, sight)) if fenced.fence.confirmed else []
     actions = [_decide_one(entry, sight, now) for entry in concerning(snapshot, sight)]
     return [action for action in actions if action is not None] + list(_unknown(snapshot, sight))
 
@@ -111,6 +114,16 @@ def backoff(crashes: int, timing: TimingConfig) -> float:
     The first end of a machine that ran is answered at once, without this; a start that failed is not.
     """
     return timing.restart_backoff * 2.0 ** max(0, crashes - 2) if crashes > 0 else 0.0
+
+
+def _fenced(snapshot: ClusterSnapshot, sight: Sight) -> Iterator[Action]:
+    """A node that was fenced has lost all that it ran. While that is not confirmed it lets things be: it may still be
+    that nothing has happened."""
+    for uuid, domain in sight.domains.items():
+        if domain.alive:
+            entry = snapshot.vms.get(uuid)
+            subject = _subject(entry) if entry is not None else Subject(uuid, domain.name)
+            yield Destroy(subject, domain.run, "destroyed", "this node was fenced")
 
 
 def _decide_one(entry: VmEntry, sight: Sight, now: float) -> Action | None:
@@ -177,6 +190,8 @@ def _running(entry: VmEntry, here: Domain, sight: Sight, now: float) -> Action |
             return PressPowerButton(_subject(entry), here.run, "shutdown", "its state is shutdown")
         case VmState.START if not here.handed_over:
             return _kept(entry, here, sight, now)
+        case VmState.START if vm.migration is None and not entry.holder:
+            return Destroy(_subject(entry), here.run, "destroyed", "the node that was sending it is gone")
     return None
 
 
@@ -233,7 +248,7 @@ def _wanted(entry: VmEntry, ended: Domain | None, sight: Sight, now: float) -> A
             return _ended(entry, status, ended, sight, now)
         case RunState.STARTING:
             return _start(entry, status.crashes, sight, now, "an earlier start broke off", unclean=True)
-        case RunState.FAILED:
+        case RunState.FAILED | RunState.WAITING:
             return None
     if 0 <= now - status.since < backoff(status.crashes, sight.timing):
         return None
@@ -288,6 +303,7 @@ def _start(entry: VmEntry, crashes: int, sight: Sight, now: float, why: str, *, 
         generation=entry.vm.generation,
         since=now,
         crashes=crashes,
+        former=entry.status.former if entry.status is not None else (),
     )
     old = "ended" if entry.runs else _run(entry)
     return Start(_subject(entry), old, "running", why, claim=claim, unclean=unclean or crashes > 0)
@@ -310,7 +326,8 @@ def _seen_running(entry: VmEntry, here: Domain, sight: Sight, now: float) -> VmS
 
 def _stopped(entry: VmEntry, sight: Sight, now: float) -> VmStatus:
     generation = entry.status.generation if entry.status is not None else entry.vm.generation
-    return VmStatus(RunState.STOPPED, sight.node, sight.incarnation, generation, since=now)
+    former = entry.status.former if entry.status is not None and not entry.runs else ()
+    return VmStatus(RunState.STOPPED, sight.node, sight.incarnation, generation, since=now, former=former)
 
 
 def _record_stopped(entry: VmEntry, sight: Sight, now: float, why: str) -> Record:

@@ -46,6 +46,11 @@ class Transaction:
         self._writes.append(Check(entry.key.path, entry.version))
         return self
 
+    def absent(self, key: Key[T]) -> Transaction:
+        """The transaction fails when there is such a record."""
+        self._writes += [Create(key.path, b""), Delete(key.path, 0)]
+        return self
+
     def raw(self, write: Write) -> Transaction:
         self._writes.append(write)
         return self

@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 import msgspec
 
 from pvc_core.errors import PvcError
+from pvc_core.model.capacity import Capacity
+from pvc_core.model.fault import Fault
+from pvc_core.model.fence import Fence
 from pvc_core.model.network import Network
 from pvc_core.model.node import Alive, Node, NodeStats, Primary
 from pvc_core.model.storage import Pool, StorageStatus, Volume
@@ -70,6 +73,7 @@ SCHEMA = Key(f"{ROOT}/schema", Schema)
 PRIMARY = Key(f"{ROOT}/primary", Primary)
 MAINTENANCE = Key(f"{ROOT}/maintenance", Maintenance)
 STORAGE = Key(f"{ROOT}/storage", StorageStatus)
+CAPACITY = Key(f"{ROOT}/capacity", Capacity)
 
 NODES = f"{ROOT}/nodes"
 VMS = f"{ROOT}/vms"
@@ -78,8 +82,10 @@ NETWORKS = f"{ROOT}/networks"
 POOLS = f"{ROOT}/pools"
 VOLUMES = f"{ROOT}/volumes"
 LOCKS = f"{ROOT}/locks"
+FENCES = f"{ROOT}/fences"
+FAULTS = f"{ROOT}/faults"
 
-DIRECTORIES = (NODES, VMS, VM_NAMES, NETWORKS, POOLS, VOLUMES, LOCKS)
+DIRECTORIES = (NODES, VMS, VM_NAMES, NETWORKS, POOLS, VOLUMES, LOCKS, FENCES, FAULTS)
 
 
 def node(name: str) -> Key[Node]:
@@ -126,3 +132,11 @@ def volume(pool_name: str, name: str) -> Key[Volume]:
 def lock(what: str) -> Key[Lock]:
     """``what`` is kind and name: ``vm:<uuid>``, ``volume:<pool>:<name>``, ``node:<name>``."""
     return Key(f"{LOCKS}/{what}", Lock)
+
+
+def fence(node_name: str) -> Key[Fence]:
+    return Key(f"{FENCES}/{node_name}", Fence)
+
+
+def fault(fault_id: str) -> Key[Fault]:
+    return Key(f"{FAULTS}/{fault_id}", Fault)

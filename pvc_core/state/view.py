@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from pvc_core.errors import PvcError
+from pvc_core.model.capacity import Capacity
+from pvc_core.model.fault import Fault
+from pvc_core.model.fence import Fence
 from pvc_core.model.network import Network
 from pvc_core.model.node import Alive, Node, NodeStats, Primary
-from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, VmEntry
+from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEntry
 from pvc_core.model.storage import Pool, StorageStatus, Volume
 from pvc_core.model.vm import Vm, VmStatus
 from pvc_core.ports import Raw, Store
@@ -43,8 +46,11 @@ class ClusterView:
         self._pools: dict[str, Pool] = {}
         self._volumes: dict[str, Volume] = {}
         self._locks: dict[str, str] = {}
+        self._fences: dict[str, FenceEntry] = {}
+        self._faults: dict[str, Fault] = {}
         self._primary: Primary | None = None
         self._storage: StorageStatus | None = None
+        self._capacity: Capacity | None = None
         self._maintenance = False
 
     def start(self) -> None:
@@ -60,7 +66,7 @@ class ClusterView:
         with self._changed:
             if self._snapshot is None:
                 nodes = {
-                    name: NodeEntry(node, version, self._alive.get(name), self._stats.get(name))
+                    name: NodeEntry(node, version, self._alive.get(name), self._stats.get(name), self._fence(name))
                     for name, (node, version) in sorted(self._nodes.items())
                 }
                 self._snapshot = ClusterSnapshot(
@@ -73,8 +79,11 @@ class ClusterView:
                     pools=dict(self._pools),
                     volumes=dict(self._volumes),
                     locks=dict(self._locks),
+                    fences=dict(self._fences),
+                    faults=dict(self._faults),
                     primary=self._primary,
                     storage=self._storage,
+                    capacity=self._capacity,
                     maintenance=self._maintenance,
                 )
             return self._snapshot
@@ -139,13 +148,24 @@ class ClusterView:
             case ["locks", what]:
                 held: Lock | None = _value(records.lock(what), raw)
                 _put(self._locks, what, None if held is None else held.task_id)
+            case ["fences", name]:
+                seen = _versioned(records.fence(name), raw)
+                _put(self._fences, name, None if seen is None else FenceEntry(*seen))
+            case ["faults", identity]:
+                _put(self._faults, identity, _value(records.fault(identity), raw))
             case ["primary"]:
                 self._primary = _value(records.PRIMARY, raw)
             case ["storage"]:
                 self._storage = _value(records.STORAGE, raw)
+            case ["capacity"]:
+                self._capacity = _value(records.CAPACITY, raw)
             case ["maintenance"]:
                 maintenance: Maintenance | None = _value(records.MAINTENANCE, raw)
                 self._maintenance = maintenance is not None and maintenance.enabled
+
+    def _fence(self, name: str) -> Fence | None:
+        entry = self._fences.get(name)
+        return None if entry is None else entry.fence
 
     def _apply_vm(self, uuid: str, seen: tuple[Vm, int] | None) -> None:
         if seen is None:

@@ -48,6 +48,9 @@ def vm(**changes: Any) -> dict[str, Any]:
         "node_autostart": False,
         "migration_method": "live",
         "migration_max_downtime": 300,
+        "priority": 9,
+        "affinity": ["cache"],
+        "anti_affinity": ["production"],
         "tags": [{"name": "production", "type": "user", "protected": True}],
         "description": "The web server",
         "profile": "",
@@ -104,6 +107,22 @@ def node(**changes: Any) -> dict[str, Any]:
         "vcpu": {"total": 2, "allocated": 2},
         "memory": {"total": 4096, "allocated": 1024, "provisioned": 1024, "used": 2000, "free": 2096},
         "interfaces": {"eth0": {}},
+        "fence": "",
+        **changes,
+    }
+
+
+def fault(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "a1b2",
+        "first_reported": "2023-12-01 16:47:59.849742",
+        "last_reported": "2023-12-01 17:39:45.188398",
+        "acknowledged_at": "",
+        "status": "new",
+        "health_delta": 10,
+        "message": "VM web: no image",
+        "node": "",
+        "over": False,
         **changes,
     }
 
@@ -147,6 +166,7 @@ VOLUME = {
 STATUS = {
     "cluster_health": {"health": 75, "messages": ["node2: is dead"]},
     "node_health": {"node1": {"health": 100, "messages": []}, "node2": {"health": 25, "messages": ["no sign of life"]}},
+    "n_minus_1": {"survives": False, "nodes": {"node1": ["web"]}},
     "maintenance": "false",
     "primary_node": "node1",
     "pvc_version": "2.0.0",

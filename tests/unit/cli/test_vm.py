@@ -18,6 +18,8 @@ DESTRUCTIVE = [
     ("vm undefine web", "DELETE", "/vm/web"),
     ("vm rename web www", "POST", "/vm/web/rename"),
     ("network remove 100", "DELETE", "/network/100"),
+    ("cluster fault ack-all", "PUT", "/faults"),
+    ("cluster fault delete-all", "DELETE", "/faults"),
     ("storage pool remove vms", "DELETE", "/storage/ceph/pool/vms"),
     ("storage pool set-pgs vms 64", "PUT", "/storage/ceph/pool/vms"),
     ("storage volume remove vms v", "DELETE", "/storage/ceph/volume/vms/v"),
@@ -64,7 +66,8 @@ def test_what_destroys_is_confirmed(pvc, api, arguments: str, method: str, path:
         ("vm tag add web blue -p", "POST", "/vm/web/tags", {"action": "add", "tag": "blue", "protected": True}),
         ("vm tag remove web blue", "POST", "/vm/web/tags", {"action": "remove", "tag": "blue"}),
         (
-            "vm meta web -l node1,node2 -s load -A -m live -d 500 -p small",
+            "vm meta web -l node1,node2 -s load -A -m live -d 500 -p small --priority 9 --affinity db "
+            "--affinity cache --anti-affinity=",
             "POST",
             "/vm/web/meta",
             {
@@ -74,10 +77,14 @@ def test_what_destroys_is_confirmed(pvc, api, arguments: str, method: str, path:
                 "migration_method": "live",
                 "migration_max_downtime": 500,
                 "profile": "small",
+                "priority": 9,
+                "affinity": ["db", "cache"],
+                "anti_affinity": [""],
             },
         ),
         ("node flush node2", "POST", "/node/node2/domain-state", {"action": "flush"}),
         ("node ready node2 -w", "POST", "/node/node2/domain-state", {"action": "ready"}),
+        ("node ready node2 --stay", "POST", "/node/node2/domain-state", {"action": "ready", "stay": True}),
         ("node primary node2", "POST", "/node/node2/coordinator-state", {"action": "primary"}),
         ("node secondary node2", "POST", "/node/node2/coordinator-state", {"action": "secondary"}),
         ("cluster maintenance off", "POST", "/status", {"state": False}),
@@ -181,6 +188,10 @@ def test_define(pvc, api, tmp_path: Path) -> None:
         "b",
         "-G",
         "c",
+        "--priority",
+        "5",
+        "--anti-affinity",
+        "web",
     ]
     assert pvc("vm", "define", str(tmp_path / "web.xml"), *options).exit_code == 0
     assert pvc("vm", "define", "-", input=XML).exit_code == 0
@@ -193,6 +204,8 @@ def test_define(pvc, api, tmp_path: Path) -> None:
         "autostart": True,
         "migration_method": "live",
         "migration_max_downtime": 200,
+        "priority": 5,
+        "anti_affinity": ["web"],
         "user_tags": ["a", "b"],
         "protected_tags": ["c"],
     }

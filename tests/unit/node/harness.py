@@ -5,24 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pvc_core.config import NodeConfig, TimingConfig
+from pvc_core.config import Config, NodeConfig, PostgresqlConfig, RedisConfig, TimingConfig, ZookeeperConfig
 from pvc_core.fakes.blocks import FakeBlocks
 from pvc_core.fakes.clock import FakeClock
 from pvc_core.fakes.hypervisor import FakeHypervisor, FakeRack
 from pvc_core.fakes.network import FakeNetwork
 from pvc_core.fakes.store import FakeCluster, FakeStore
-from pvc_core.model.node import DaemonState
+from pvc_core.model.node import Addresses, DaemonState
 from pvc_core.model.vm import Vm, VmState, VmStatus
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.bridges import Bridges
 from pvc_node.disks import Disks
+from pvc_node.floating import Floating
+from pvc_node.homecoming import Homecoming
 from pvc_node.identity import Identity
+from pvc_node.leadership import Leadership
 from pvc_node.presence import Presence
 from pvc_node.reconcile import Reconciler
 from pvc_node.workers import Job
 
+FLOATING = "192.0.2.250/24"
 TIMING = TimingConfig(keepalive_interval=2.0, restart_backoff=2.0, restart_limit=5, vm_shutdown_timeout=30.0)
 
 
@@ -37,6 +41,22 @@ def domain_xml(number: int, name: str) -> str:
         f"<domain type='kvm'><name>{name}</name><uuid>{uuid(number)}</uuid><memory unit='MiB'>64</memory>"
         f"<vcpu>1</vcpu><os><type>hvm</type></os><devices>{disk}</devices></domain>"
     )
+
+
+def config(node: str) -> Config:
+    """With the floating address in the upstream network."""
+    return Config(
+        node=NodeConfig(node, addresses=Addresses(upstream=own_address(node))),
+        zookeeper=ZookeeperConfig(("zk:2181",), session_timeout=6.0),
+        postgresql=PostgresqlConfig(("db",)),
+        redis=RedisConfig("redis://r"),
+        floating_addresses=Addresses(upstream=FLOATING),
+        timing=TIMING,
+    )
+
+
+def own_address(node: str) -> str:
+    return f"192.0.2.{node.removeprefix('n')}/24"
 
 
 @dataclass
@@ -68,6 +88,7 @@ class LabNode:
     presence: Presence
     reconciler: Reconciler
     view: ClusterView
+    floating: Floating
 
 
 class LabCluster:
@@ -90,7 +111,7 @@ class LabCluster:
         old = self.nodes.get(name)
         self.starts[name] = self.starts.get(name, 0) + 1
         identity = Identity(f"{boot}-{name}", self.starts[name], booted=old is None or boot != "boot")
-        network = old.network if old else FakeNetwork()
+        network = old.network if old else FakeNetwork((own_address(name),), self.clock)
         view = ClusterView(store, with_xml=False, with_stats=False)
         presence = Presence(state, NodeConfig(name), identity)
         workers = HeldWorkers()
@@ -108,10 +129,12 @@ class LabCluster:
             TIMING,
             workers,
             Disks(lambda: self.blocks),
+            Homecoming(name, state, presence, hypervisor, lambda: self.blocks, self.clock, workers),
         )
         presence.keep()
         presence.change(DaemonState.RUN)
-        self.nodes[name] = LabNode(name, store, hypervisor, network, workers, presence, reconciler, view)
+        floating = Floating(config(name), state, Leadership(name, state), presence, network, self.clock)
+        self.nodes[name] = LabNode(name, store, hypervisor, network, workers, presence, reconciler, view, floating)
         return self.nodes[name]
 
     def cycle(self, times: int = 4) -> None:
@@ -119,6 +142,7 @@ class LabCluster:
         for _ in range(times):
             for node in self.nodes.values():
                 node.reconciler.cycle()
+                node.floating.cycle(node.view.snapshot())
 
     def advance(self, seconds: float) -> None:
         """Let time pass, a keepalive interval at a time, with a look at the end of each."""

@@ -27,8 +27,9 @@ from pvc_core.errors import BadRequest, Conflict
 from pvc_core.fakes.blocks import FakeBlocks
 from pvc_core.fakes.hypervisor import FakeHypervisor
 from pvc_core.fakes.network import FakeNetwork
+from pvc_core.fakes.power import FakePower
 from pvc_core.fakes.store import FakeCluster, FakeStore
-from pvc_core.model.node import DaemonState
+from pvc_core.model.node import Addresses, DaemonState, Primary
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.vm import RunState, Vm, VmState
 from pvc_core.state import records
@@ -42,12 +43,30 @@ from tests.unit.node.harness import domain_xml, uuid
 Seen = Callable[[ClusterSnapshot], bool]
 
 
+class FakeWatchdog:
+    """No configuration here asks for one."""
+
+    def put_off(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class RunningDaemon:
-    def __init__(self, config: Config, servers: FakeCluster, hypervisor: FakeHypervisor, ring: Ring) -> None:
+    def __init__(
+        self, config: Config, servers: FakeCluster, hypervisor: FakeHypervisor, network: FakeNetwork, ring: Ring
+    ) -> None:
         self.store: FakeStore = servers.connect()
         self.stop = threading.Event()
         self.result: bool | None = None
-        outside = Outside(self.store, hypervisor, FakeNetwork(), SystemClock(), FakeBlocks)
+        outside = Outside(
+            self.store,
+            hypervisor,
+            network,
+            SystemClock(),
+            FakePower(),
+            FakeBlocks,
+            lambda seconds: FakeWatchdog(),
+        )
         self.daemon = Daemon(config, Identity("boot", 1, booted=True), outside, ring, self.stop)
         self._thread = threading.Thread(target=self._run)
 
@@ -68,6 +87,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.servers = FakeCluster()
         self.hypervisor = FakeHypervisor()
+        self.network = FakeNetwork(("192.0.2.1/24",), SystemClock())
         self.state = ClusterState(self.servers.connect())
         self.state.prepare()
         self.view = ClusterView(self.servers.connect())
@@ -82,7 +102,7 @@ class World:
         self.config = Config(
             node=NodeConfig("n1"),
             zookeeper=ZookeeperConfig(("unused:2181",), session_timeout=0.1),
-            postgresql=PostgresqlConfig("unused"),
+            postgresql=PostgresqlConfig(("unused",)),
             redis=RedisConfig("unused"),
             timing=TimingConfig(keepalive_interval=0.05),
             daemon=DaemonConfig(
@@ -96,7 +116,7 @@ class World:
         self.daemons: list[RunningDaemon] = []
 
     def make(self) -> RunningDaemon:
-        daemon = RunningDaemon(self.config, self.servers, self.hypervisor, self.ring)
+        daemon = RunningDaemon(self.config, self.servers, self.hypervisor, self.network, self.ring)
         self.daemons.append(daemon)
         return daemon
 
@@ -249,3 +269,24 @@ def test_it_serves_its_log_and_becomes_primary(world: World) -> None:
         assert any("daemon: init => run" in line for line in lines)
     finally:
         logging.getLogger("pvc_node").removeHandler(world.ring)
+
+
+def test_the_primary_takes_the_floating_address_and_gives_it_up_before_it_shows_that_it_stops(world: World) -> None:
+    world.config = replace(
+        world.config,
+        node=NodeConfig("n1", addresses=Addresses(upstream="192.0.2.1/24")),
+        floating_addresses=Addresses(upstream="192.0.2.250/24"),
+        zookeeper=ZookeeperConfig(("unused:2181",), session_timeout=6.0),
+    )
+    daemon = world.run()
+    assert world.sees(lambda now: now.primary == Primary("n1", 1, ready=True))
+    assert world.network.held(["192.0.2.250/24"])
+    real, held = daemon.daemon.presence.change, []
+
+    def change(state: DaemonState) -> None:
+        held.append(world.network.held(["192.0.2.250/24"]))
+        real(state)
+
+    daemon.daemon.presence.change = change  # type: ignore[method-assign]
+    daemon.end()
+    assert held == [set()]

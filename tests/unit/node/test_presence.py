@@ -45,7 +45,7 @@ def started(store: FakeStore, **fields: object) -> Presence:
 def test_a_new_node_registers_itself_ready(servers: FakeCluster) -> None:
     presence(servers.connect()).register()
     node = ClusterState(servers.connect()).get(records.node("n1")).value
-    assert node == Node("n1", NodeRole.COORDINATOR, CONFIG.addresses, DomainState.READY)
+    assert node == Node("n1", NodeRole.COORDINATOR, CONFIG.addresses, DomainState.READY, boot_id="boot")
 
 
 def test_a_known_node_brings_its_addresses_up_to_date_and_keeps_its_domain_state(servers: FakeCluster) -> None:
@@ -53,7 +53,7 @@ def test_a_known_node_brings_its_addresses_up_to_date_and_keeps_its_domain_state
     state.put(records.node("n1"), Node("n1", NodeRole.HYPERVISOR, Addresses(), DomainState.FLUSHED))
     presence(servers.connect()).register()
     assert state.get(records.node("n1")).value == Node(
-        "n1", NodeRole.COORDINATOR, CONFIG.addresses, DomainState.FLUSHED
+        "n1", NodeRole.COORDINATOR, CONFIG.addresses, DomainState.FLUSHED, boot_id="boot"
     )
     commits = servers.commits
     presence(servers.connect()).register()

@@ -340,7 +340,7 @@ def test_nothing_is_decided_without_a_session_and_machines_run_on(
     n1.hypervisor.crash(uuids[1])
     lab.advance(60)
     assert list(n1.hypervisor.guests) == [uuids[0]]
-    assert len(messages("there is no connection")) == 1
+    assert len(messages("there is no connection: machines run on")) == 1
     n1.store.resume()
     lab.cycle()
     assert run_of(lab, uuids[0]) is RunState.STOPPED
@@ -443,14 +443,16 @@ def test_the_first_living_node_becomes_primary_and_the_next_when_it_dies(
 ) -> None:
     lab.start_node("n2")
     lab.cycle()
-    assert lab.state.get(records.PRIMARY).value == Primary("n1", 1)
+    assert lab.state.get(records.PRIMARY).value == Primary("n1", 1, ready=True)
     n1.store.close()
     del lab.nodes["n1"]
     lab.cycle()
-    assert lab.state.get(records.PRIMARY).value == Primary("n2", 2)
+    assert lab.state.get(records.PRIMARY).value == Primary("n2", 2, ready=True)
     assert messages("primary: ") == [
         "primary: none => n1 (epoch 1): the cluster has no primary",
+        "primary: n1 (epoch 1) => ready",
         "primary: n1 => n2 (epoch 2): n1 does not run",
+        "primary: n2 (epoch 2) => ready",
     ]
 
 

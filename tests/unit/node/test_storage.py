@@ -15,6 +15,7 @@ from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.disks import Disks
+from pvc_node.leadership import Leadership
 from pvc_node.storage import StorageReporter
 
 STATUS = StorageStatus(0.0, "HEALTH_OK", (), {"up,in": 3}, 100, 10, 90)
@@ -65,7 +66,9 @@ def world() -> World:
     view = ClusterView(store)
     view.start()
     disks = Disks(ceph.connect)  # type: ignore[arg-type]
-    return World(servers, state, clock, ceph, disks, StorageReporter("n1", state, view, clock, disks.blocks))
+    return World(
+        servers, state, clock, ceph, disks, StorageReporter(Leadership("n1", state), state, view, clock, disks.blocks)
+    )
 
 
 def test_only_the_primary_connects_and_writes(world: World) -> None:

@@ -65,13 +65,16 @@ class Watcher:
     def claimed(self) -> bool:
         return not self.lose_at or not any(self.lose_at in message for message in self.messages)
 
-    def wait_children(self, children: list[Operation], timeout: float) -> list[tuple[Operation, str]]:
+    def wait_children(
+        self, children: list[Operation], timeout: float, at_once: int, ended: Callable[[int], object]
+    ) -> list[tuple[Operation, str]]:
         failed = []
         for number, child in enumerate(children):
             try:
                 self.house.run(child, task=f"child-{number}")
             except PvcError as error:
                 failed.append((child, str(error)))
+            ended(number + 1)
         return failed
 
 
@@ -160,7 +163,7 @@ class House:
         return Config(
             node=NodeConfig(node),
             zookeeper=ZookeeperConfig(("zk:2181",)),
-            postgresql=PostgresqlConfig("db"),
+            postgresql=PostgresqlConfig(("db",)),
             redis=RedisConfig("redis://r"),
             timing=TIMING,
             daemon=DaemonConfig(spool_directory=str(self.spool)),
@@ -173,15 +176,18 @@ class House:
         self.state.put(records.volume("vms", name), self.blocks.create("vms", name, size))
         return f"vms/{name}"
 
-    def define(self, number: int, state: VmState = VmState.STOP, node: str = "n1", **fields: Any) -> str:
+    def define(
+        self, number: int, state: VmState = VmState.STOP, node: str = "n1", *, memory: int = 512, **fields: Any
+    ) -> str:
         """A machine with a disk and a network card, and its node's first look at it."""
         uuid = f"00000000-0000-0000-0000-{number:012}"
         self.volume(f"disk{number}")
-        vm = Vm(uuid, f"vm{number}", state, node, **fields)
+        domain = xml(f"vm{number}", uuid=uuid, memory=memory, disks=(f"vms/disk{number}",))
+        vm = Vm(uuid, f"vm{number}", state, node, size=parse(domain).size, **fields)
         transaction = self.state.transaction()
         transaction.create(records.vm_name(vm.name), records.Name(uuid))
         transaction.create(records.vm(uuid), vm)
-        transaction.create(records.vm_xml(uuid), xml(vm.name, uuid=uuid, disks=(f"vms/disk{number}",)))
+        transaction.create(records.vm_xml(uuid), domain)
         transaction.commit()
         self.lab.cycle()
         return uuid
@@ -210,14 +216,17 @@ class House:
         self.lab.cycle()
 
     def picture(self) -> dict[str, Any]:
-        """All that a refused or undone operation must leave as it was. Generations only count starts, and statuses only
-        say what the guests here show."""
+        """All that a refused or undone operation must leave as it was. Generations only count starts, statuses only say
+        what the guests here show, and when a fault was acknowledged is no matter."""
         tree: dict[str, Any] = dict(self.lab.servers.tree())
         for path in [path for path in tree if path.endswith(("/status", "/alive", "/stats"))]:
             del tree[path]
         for path in [path for path in tree if path.startswith("/pvc/vms/") and path.count("/") == 3]:
             uuid = path.rpartition("/")[2]
             tree[path] = replace(self.vm(uuid), generation=0)
+        for path in [path for path in tree if path.startswith(f"{records.FAULTS}/")]:
+            fault = self.state.get(records.fault(path.rpartition("/")[2])).value
+            tree[path] = replace(fault, acknowledged_at=0.0)
         images = {
             f"{pool}/{name}": (image.volume.size, image.content)
             for pool, record in self.blocks.pool_records.items()

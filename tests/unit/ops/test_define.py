@@ -9,7 +9,7 @@ import pytest
 from pvc_core.errors import BadRequest, Cancelled, Conflict, Failed, NotFound, Refused
 from pvc_core.model.domain import parse
 from pvc_core.model.node import DomainState
-from pvc_core.model.vm import MigrationMethod, Selector, Tag, VmState
+from pvc_core.model.vm import MigrationMethod, Selector, Tag, VmSize, VmState
 from pvc_core.ops.vm_define import VmDefine, VmModify
 from pvc_core.ops.vm_meta import VmMeta, VmRename, VmTag
 from pvc_core.state import records
@@ -30,6 +30,9 @@ def test_define_writes_the_machine_in_one_transaction(house: House) -> None:
         user_tags=("web",),
         protected_tags=("gold",),
         profile="small",
+        priority=7,
+        affinity=("db",),
+        anti_affinity=("web",),
     )
     answer = house.run(operation)
     vm = house.vm(answer["uuid"])
@@ -37,6 +40,8 @@ def test_define_writes_the_machine_in_one_transaction(house: House) -> None:
     assert (vm.name, vm.state, vm.node) == ("web1", VmState.STOP, "n2")
     assert vm.tags == (Tag("web"), Tag("gold", True))
     assert (vm.meta.node_limit, vm.meta.node_selector, vm.meta.profile) == (("n1", "n2"), Selector.LOAD, "small")
+    assert (vm.meta.priority, vm.meta.affinity, vm.meta.anti_affinity) == (7, ("db",), ("web",))
+    assert vm.size == VmSize(512, 2)
     assert house.state.get(records.vm_name("web1")).value.uuid == vm.uuid
     assert parse(house.state.get(records.vm_xml(vm.uuid)).value).uuid == vm.uuid
     locks_taken, definition, locks_given_back, first_status = 1, 1, 2, 1
@@ -76,6 +81,10 @@ def test_missing_identities_are_drawn_once_and_stay(house: House) -> None:
         (lambda: VmDefine(xml(), node="n2", node_limit=("n1",)), Conflict, "limit"),
         (lambda: VmDefine(xml(), migration_max_downtime=0), BadRequest, "migration_max_downtime is in milliseconds"),
         (lambda: VmDefine(xml(), user_tags=("a b",)), BadRequest, "'a b' cannot be the name of a tag"),
+        (lambda: VmDefine(xml(), priority=101), BadRequest, "priority must be from 0 to 100, not 101"),
+        (lambda: VmDefine(xml(), priority=-1), BadRequest, "priority must be from 0 to 100, not -1"),
+        (lambda: VmDefine(xml(), affinity=("a b",)), BadRequest, "'a b' cannot be the name of a tag"),
+        (lambda: VmDefine(xml(), affinity=("a",), anti_affinity=("a",)), BadRequest, "the tag a cannot be in both"),
     ],
 )
 def test_define_refuses(house: House, operation: Any, error: type[Refused], reason: str) -> None:
@@ -90,7 +99,7 @@ def test_define_refuses(house: House, operation: Any, error: type[Refused], reas
 def test_a_large_machine_goes_to_a_node_that_could_run_it(house: House) -> None:
     house.set_stats("n2", memory=16384, free=100)
     assert house.run(VmDefine(xml(memory=9000)))["node"] == "n2"
-    with pytest.raises(Conflict, match="node n1 has 8192 MiB of memory, the VM 9000 MiB"):
+    with pytest.raises(Conflict, match=r"it is too small \(8192 MiB in all, 9000 MiB needed\)"):
         house.run(VmDefine(xml("web2", memory=9000), node="n1"))
 
 
@@ -121,6 +130,7 @@ def test_modify_of_a_running_machine_waits_for_its_restart(house: House) -> None
     answer = house.run(VmModify(uuid, new))
     assert answer["message"] == "VM vm1 is changed; it applies when the VM is restarted"
     assert parse(stored(house, uuid)).memory == 1024
+    assert house.vm(uuid).size == VmSize(1024, 2)
     assert house.hypervisor("n1").started == [uuid]
 
 
@@ -191,10 +201,20 @@ def test_meta_changes_what_is_given(house: House) -> None:
     house.run(VmMeta(uuid, node_limit=(), profile="big"))
     meta = house.vm(uuid).meta
     assert (meta.node_autostart, meta.node_limit, meta.profile, meta.migration_max_downtime) == (True, (), "big", 300)
+    house.run(VmMeta(uuid, priority=9, affinity=("db",), anti_affinity=("web",)))
+    house.run(VmMeta(uuid, affinity=()))
+    meta = house.vm(uuid).meta
+    assert (meta.priority, meta.affinity, meta.anti_affinity, meta.profile) == (9, (), ("web",), "big")
 
 
 @pytest.mark.parametrize(
-    ("fields", "error"), [({"node_limit": ("n9",)}, NotFound), ({"migration_max_downtime": -5}, BadRequest)]
+    ("fields", "error"),
+    [
+        ({"node_limit": ("n9",)}, NotFound),
+        ({"migration_max_downtime": -5}, BadRequest),
+        ({"priority": 101}, BadRequest),
+        ({"anti_affinity": ("a b",)}, BadRequest),
+    ],
 )
 def test_meta_refuses(house: House, fields: dict[str, Any], error: type[Refused]) -> None:
     uuid = house.define(1)

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from pvc_core.errors import DriverError, DriverUnavailable, Failed, PvcError, Unavailable
+from pvc_core.model.fault import Finding, raised
 from pvc_core.model.network import NetworkType
 from pvc_core.model.vm import MigrationMethod, VmMeta, VmState
 from pvc_core.ops.base import Operation
+from pvc_core.ops.fault import FaultAcknowledge, FaultDelete
 from pvc_core.ops.network import NetworkCreate, NetworkModify, NetworkRemove
-from pvc_core.ops.node import NodeFlush, NodePrimary, NodeReady
+from pvc_core.ops.node import NodeFlush, NodeReady
 from pvc_core.ops.pool import PoolCreate, PoolRemove, PoolSetPgs
+from pvc_core.ops.primary import NodePrimary
 from pvc_core.ops.vm_define import VmDefine, VmModify
 from pvc_core.ops.vm_devices import VmAttach, VmDetach, VmFlushLocks
 from pvc_core.ops.vm_meta import VmMeta as VmMetaOperation
@@ -113,6 +116,12 @@ def changed_xml(house: House, restart: bool) -> Operation:
     return VmModify(vm(), old.replace(">512<", ">1024<"), restart=restart)
 
 
+def fault(house: House) -> str:
+    finding = Finding("vm-failed:1", "", 10, "VM vm1: no disk")
+    house.state.put(records.fault(finding.id), raised(finding, 1.0, 1.0))
+    return finding.id
+
+
 # Machine 1 runs on n1, machine 2 is off; volumes a and b (b of machine 2's size) are free.
 OPERATIONS: dict[str, Callable[[House], Operation]] = {
     "define": lambda house: VmDefine(xml("web1", uuid=vm(7), disks=("vms/a",)), node="n2"),
@@ -152,6 +161,8 @@ OPERATIONS: dict[str, Callable[[House], Operation]] = {
     "pool create": lambda house: PoolCreate("fast", 64, 3, 2),
     "pool set pgs": lambda house: PoolSetPgs("vms", 64),
     "pool remove": lambda house: PoolRemove("empty"),
+    "fault acknowledge": lambda house: FaultAcknowledge(fault(house)),
+    "faults delete": lambda house: fault(house) and FaultDelete(),
     "network create": lambda house: NetworkCreate(200, "lab", NetworkType.BRIDGED),
     "network modify": lambda house: NetworkModify(100, "new"),
     "network remove": lambda house: NetworkRemove(300),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pvc_core.errors import Cancelled, Conflict, DriverError, Failed, NotFound
 from pvc_core.model.node import DomainState
 from pvc_core.model.vm import Migration, MigrationMethod, RunState, VmMeta, VmState
 from pvc_core.ops.vm_migrate import VmMigrate, VmMove, VmUnmigrate
+from pvc_core.state import records
 from tests.unit.ops.house import TASK, House, Watcher
 
 SHUTDOWN = VmMeta(migration_method=MigrationMethod.SHUTDOWN)
@@ -103,6 +106,16 @@ def test_a_machine_that_does_not_run_is_given_away(house: House) -> None:
 def test_a_machine_that_was_given_up_is_tried_by_the_other_node(house: House) -> None:
     uuid = house.define(2)
     house.fail(uuid)
+    house.run(VmMove(uuid, "n2"))
+    assert house.runs_on(uuid) == ["n2"]
+
+
+def test_a_machine_that_waits_for_a_place_is_started_where_it_is_moved_by_hand(house: House) -> None:
+    uuid = house.define(2)
+    house.state.put(records.vm_status(uuid), replace(house.status(uuid), run=RunState.WAITING, reason="no room"))
+    house.change(uuid, state=VmState.START)
+    house.lab.cycle()
+    assert house.runs_on(uuid) == []
     house.run(VmMove(uuid, "n2"))
     assert house.runs_on(uuid) == ["n2"]
 
@@ -297,7 +310,7 @@ def test_a_node_outside_its_limit(house: House, uuid: str) -> None:
 
 def test_a_node_without_room(house: House, uuid: str) -> None:
     house.set_stats("n2", free=511)
-    refused(house, VmMigrate(uuid, "n2"), Conflict, "511 MiB free, 512 MiB needed")
+    refused(house, VmMigrate(uuid, "n2"), Conflict, "511 MiB free and not promised, 512 MiB needed")
 
 
 def test_no_node_at_all(house: House, uuid: str) -> None:

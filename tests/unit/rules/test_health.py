@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pvc_core.model.fault import Fault, FaultStatus, Finding, raised
 from pvc_core.model.node import (
     Addresses,
     Alive,
@@ -18,6 +19,7 @@ from pvc_core.model.node import (
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, VmEntry
 from pvc_core.model.storage import StorageStatus
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
+from pvc_core.rules.faults import plugins
 from pvc_core.rules.health import Health, cluster_health, node_health
 
 BAD = PluginResult("disk", 0, 10, "the file system of / is 91% full")
@@ -39,16 +41,52 @@ NODE = NodeEntry(Node("n1", NodeRole.COORDINATOR, Addresses()), 0, Alive("b", 1,
 STORAGE = StorageStatus(0.0, "HEALTH_OK", (), {"up,in": 3}, 1, 0, 1)
 
 
+def of(entry: NodeEntry, *faults: Fault) -> Health:
+    return node_health(ClusterSnapshot(nodes={"n1": entry}, faults={fault.id: fault for fault in faults}), "n1")
+
+
 def test_a_nodes_health_is_what_its_plugins_leave_of_it() -> None:
-    assert node_health(NODE) == Health(90, ("'disk': the file system of / is 91% full",))
-    assert node_health(replace(NODE, stats=replace(STATS, plugins=(GOOD,)))) == Health(100)
-    many = replace(STATS, plugins=tuple(replace(BAD, health_delta=50) for _ in range(3)))
-    assert node_health(replace(NODE, stats=many)).health == 0
-    assert node_health(replace(NODE, stats=None)) == Health(100)
+    assert of(NODE) == Health(90, ("'disk': the file system of / is 91% full",))
+    assert of(replace(NODE, stats=replace(STATS, plugins=(GOOD,)))) == Health(100)
+    many = replace(STATS, plugins=tuple(replace(BAD, name=f"disk{number}", health_delta=50) for number in range(3)))
+    assert of(replace(NODE, stats=many)).health == 0
+    assert of(replace(NODE, stats=None)) == Health(100)
 
 
 def test_a_node_whose_daemon_does_not_run_has_no_health() -> None:
-    assert node_health(replace(NODE, alive=None)) == Health(0, ("the node's daemon does not run (dead)",))
+    assert of(replace(NODE, alive=None)) == Health(0, ("the node's daemon does not run (dead)",))
+
+
+def test_a_finding_and_its_fault_count_once_and_not_at_all_when_acknowledged() -> None:
+    fault = raised(next(plugins(NODE)), 1.0, 2.0)
+    snapshot = ClusterSnapshot(nodes={"n1": NODE}, faults={fault.id: fault})
+    assert of(NODE, fault).health == 90
+    assert cluster_health(snapshot).health == 90
+    seen = replace(fault, status=FaultStatus.ACK, acknowledged_at=3.0)
+    assert of(NODE, seen) == Health(100)
+    assert cluster_health(replace(snapshot, faults={seen.id: seen})) == Health(100)
+
+
+def test_what_got_worse_than_was_acknowledged_counts_again() -> None:
+    seen = replace(raised(next(plugins(NODE)), 1.0, 2.0), status=FaultStatus.ACK)
+    worse = replace(NODE, stats=replace(STATS, plugins=(replace(BAD, health_delta=50),)))
+    assert of(worse, seen).health == 50
+
+
+def test_an_event_lowers_the_health_of_its_node_and_the_cluster_until_it_is_acknowledged() -> None:
+    well = replace(NODE, stats=replace(STATS, plugins=(GOOD,)))
+    event = raised(Finding("fenced:n1:1", "n1", 10, "n1: was fenced", event=True), 1.0, 1.0)
+    elsewhere = replace(event, id="other", node="n2", message="n2: was fenced")
+    assert of(well, event, elsewhere) == Health(90, ("was fenced",))
+    snapshot = ClusterSnapshot(nodes={"n1": well}, faults={event.id: event, elsewhere.id: elsewhere})
+    assert cluster_health(snapshot) == Health(80, ("n1: was fenced", "n2: was fenced"))
+    seen = replace(event, status=FaultStatus.ACK)
+    assert of(well, seen) == Health(100)
+
+
+def test_a_fault_that_is_over_lowers_nothing() -> None:
+    well = replace(NODE, stats=replace(STATS, plugins=(GOOD,)))
+    assert of(well, replace(raised(next(plugins(NODE)), 1.0, 2.0), over=True)) == Health(100)
 
 
 def test_a_cluster_without_faults_is_at_100() -> None:
@@ -80,8 +118,8 @@ def test_each_fault_is_named_and_subtracted() -> None:
 
 
 def test_the_clusters_health_does_not_fall_below_nothing() -> None:
-    dead = replace(NODE, alive=None)
-    snapshot = ClusterSnapshot(nodes={"n1": dead, "n2": dead, "n3": dead})
+    dead = {name: replace(NODE, node=replace(NODE.node, name=name), alive=None) for name in ("n1", "n2", "n3")}
+    snapshot = ClusterSnapshot(nodes=dead)
     health = cluster_health(snapshot)
     assert health.health == 0
     assert health.messages[0] == "n1: the node's daemon does not run (dead)"

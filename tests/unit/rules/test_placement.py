@@ -2,81 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pvc_core.errors import Conflict, NotFound
-from pvc_core.model.node import (
-    Addresses,
-    Alive,
-    DaemonState,
-    DomainState,
-    Node,
-    NodeMemory,
-    NodeRole,
-    NodeStats,
-)
-from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, VmEntry
-from pvc_core.model.vm import Selector, Vm, VmMeta, VmState
+from pvc_core.model.fence import FenceStep
+from pvc_core.model.node import DaemonState, DomainState
+from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.model.vm import Migration, RunState, Selector, Vm, VmState
 from pvc_core.rules.placement import check_node, choose_node
-
-ANY = VmMeta()
-
-
-def node(
-    name: str,
-    *,
-    free: int = 4096,
-    total: int = 8192,
-    load: float = 1.0,
-    daemon: DaemonState | None = DaemonState.RUN,
-    domains: DomainState = DomainState.READY,
-    reported: bool = True,
-) -> NodeEntry:
-    stats = NodeStats(
-        time=0.0,
-        daemon_state=DaemonState.RUN,
-        version="",
-        arch="",
-        os="",
-        kernel="",
-        cpu_count=4,
-        load=load,
-        cpu_utilization=0.0,
-        memory=NodeMemory(total, total - free, free),
-    )
-    alive = None if daemon is None else Alive("boot", 1, daemon, 1)
-    record = Node(name, NodeRole.COORDINATOR, Addresses(), domains)
-    return NodeEntry(record, 0, alive, stats if reported else None)
-
-
-def machine(uuid: str, on: str, *, memory: int, vcpu: int, state: VmState = VmState.START) -> tuple[VmEntry, str]:
-    xml = f"""<domain type="kvm"><name>{uuid}</name><uuid>00000000-0000-0000-0000-{int(uuid):012}</uuid>
-        <memory unit="MiB">{memory}</memory><vcpu>{vcpu}</vcpu><os><type>hvm</type></os><devices/></domain>"""
-    return VmEntry(Vm(uuid, uuid, state, on), 0), xml
-
-
-def cluster(*nodes: NodeEntry, machines: tuple[tuple[VmEntry, str], ...] = ()) -> ClusterSnapshot:
-    return ClusterSnapshot(
-        nodes={entry.node.name: entry for entry in nodes},
-        vms={entry.vm.uuid: entry for entry, _ in machines},
-        xmls={entry.vm.uuid: xml for entry, xml in machines},
-    )
-
+from tests.unit.rules.cluster import cluster, machine, node
 
 CHOICE = cluster(
     node("n1", free=3000, total=4096, load=0.5),
     node("n2", free=2000, total=8192, load=2.0),
     node("n3", free=1000, total=8192, load=1.0),
-    machines=(
-        machine("1", "n1", memory=512, vcpu=4),
-        machine("2", "n1", memory=512, vcpu=4),
-        machine("3", "n2", memory=4096, vcpu=1, state=VmState.STOP),
-        machine("4", "n2", memory=512, vcpu=1),
-        machine("5", "n3", memory=512, vcpu=2),
-        machine("6", "n3", memory=512, vcpu=2, state=VmState.STOP),
-        machine("7", "n3", memory=512, vcpu=2),
-    ),
+    machine("1", "n1", 512, 4),
+    machine("2", "n1", 512, 4),
+    machine("3", "n2", 4096, 1, state=VmState.STOP),
+    machine("4", "n2", 512, 1),
+    machine("5", "n3", 512, 2),
+    machine("6", "n3", 512, 2, state=VmState.STOP),
+    machine("7", "n3", 512, 2),
 )
+
+
+def choose(snapshot: ClusterSnapshot, memory: int = 256, **fields: object) -> str:
+    vm = machine("new", "", memory, **fields).vm  # type: ignore[arg-type]
+    return choose_node(snapshot, vm, memory)
 
 
 @pytest.mark.parametrize(
@@ -91,20 +45,80 @@ CHOICE = cluster(
     ],
 )
 def test_the_selector_decides(selector: Selector, chosen: str) -> None:
-    assert choose_node(CHOICE, VmMeta(node_selector=selector), 256) == chosen
+    assert choose(CHOICE, node_selector=selector) == chosen
 
 
 def test_equal_nodes_are_taken_in_the_order_of_names() -> None:
-    assert choose_node(cluster(node("b"), node("a"), node("c")), ANY, 256) == "a"
+    assert choose(cluster(node("b"), node("a"), node("c"))) == "a"
 
 
 def test_the_best_node_is_passed_over_when_excluded_or_outside_the_limit() -> None:
-    assert choose_node(CHOICE, ANY, 256, {"n1"}) == "n2"
-    assert choose_node(CHOICE, VmMeta(node_limit=("n3", "n2")), 256) == "n2"
+    assert choose_node(CHOICE, machine("new", "").vm, 256, {"n1"}) == "n2"
+    assert choose(CHOICE, node_limit=("n3", "n2")) == "n2"
 
 
 def test_too_little_memory_rules_a_node_out_whatever_the_selector_says() -> None:
-    assert choose_node(CHOICE, VmMeta(node_selector=Selector.VMS), 2500) == "n1"
+    assert choose(CHOICE, 2500, node_selector=Selector.VMS) == "n1"
+
+
+def test_memory_that_was_promised_is_not_free() -> None:
+    """A machine that was given to a node and does not run there yet needs its memory in a moment."""
+    given = machine("given", "n1", 2048, run=RunState.STOPPED)
+    assert choose(cluster(node("n1", free=4096), node("n2", free=3000), given)) == "n2"
+    assert choose(cluster(node("n1", free=4096), node("n2", free=3000), machine("running", "n1", 2048))) == "n1"
+
+
+@pytest.mark.parametrize("run", [RunState.FAILED, RunState.WAITING])
+def test_nothing_is_promised_to_a_machine_that_nobody_starts(run: RunState) -> None:
+    assert choose(cluster(node("n1", free=4096), node("n2", free=3000), machine("failed", "n1", 2048, run=run))) == "n1"
+
+
+def test_a_machine_on_its_way_is_promised_the_memory_of_the_other_node() -> None:
+    moving = machine("moving", "n3", 2048)
+    moving = replace(moving, vm=replace(moving.vm, migration=Migration("n1", "task")))
+    assert choose(cluster(node("n1", free=4096), node("n2", free=3000), node("n3", free=0), moving)) == "n2"
+
+
+def test_a_machine_is_promised_nothing_against_itself() -> None:
+    snapshot = cluster(node("n1", free=600), machine("1", "n1", 512, run=RunState.STOPPED))
+    check_node(snapshot, "n1", snapshot.vms["1"].vm, 512)
+
+
+TAGGED = (
+    node("n1", free=1000),
+    node("n2", free=3000),
+    node("n3", free=2000),
+)
+
+
+def test_a_machine_goes_where_those_are_with_which_it_wants_to_be() -> None:
+    snapshot = cluster(*TAGGED, machine("db", "n1", tags=("db",)))
+    assert choose(snapshot, affinity=("db",)) == "n1"
+    assert choose(snapshot, affinity=("nobody",)) == "n2"
+
+
+def test_a_machine_goes_where_it_is_awaited() -> None:
+    snapshot = cluster(*TAGGED, machine("web", "n1", affinity=("db",)))
+    assert choose(snapshot, tags=("db",)) == "n1"
+    served = cluster(*TAGGED, machine("web", "n1", affinity=("db",)), machine("db", "n1", tags=("db",)))
+    assert choose(served, tags=("db",)) == "n2"
+
+
+def test_a_machine_avoids_those_that_it_does_not_want_and_those_that_do_not_want_it() -> None:
+    assert choose(cluster(*TAGGED, machine("db", "n2", tags=("db",))), anti_affinity=("db",)) == "n3"
+    assert choose(cluster(*TAGGED, machine("web", "n2", anti_affinity=("db",))), tags=("db",)) == "n3"
+
+
+def test_machines_that_avoid_their_own_kind_are_spread_evenly() -> None:
+    kind = {"tags": ("web",), "anti_affinity": ("web",)}
+    taken = [machine(str(n), f"n{1 + n % 3}", **kind) for n in range(5)]  # type: ignore[arg-type]
+    assert choose(cluster(*TAGGED, *taken), **kind) == "n3"
+
+
+def test_a_preference_keeps_no_machine_down() -> None:
+    everywhere = [machine(f"db{n}", f"n{n}", tags=("db",)) for n in (1, 2, 3)]
+    assert choose(cluster(*TAGGED, *everywhere), anti_affinity=("db",)) == "n2"
+    assert choose(cluster(*TAGGED, machine("db", "n1", tags=("db",))), 1500, affinity=("db",)) == "n2"
 
 
 def test_the_refusal_says_of_each_node_why_it_is_out() -> None:
@@ -116,26 +130,38 @@ def test_the_refusal_says_of_each_node_why_it_is_out() -> None:
         node("n5", free=100),
         node("n6"),
         node("n7", reported=False),
+        node("n8", fence=FenceStep.RETURNED),
+        node("n9", total=400),
+        node("n10", free=200),
     )
-    meta = VmMeta(node_limit=("n1", "n2", "n3", "n4", "n5", "n7"))
+    limit = tuple(name for name in snapshot.nodes if name != "n6")
+    vm = machine("new", "", 512, node_limit=limit).vm
     with pytest.raises(Conflict) as refused:
-        choose_node(snapshot, meta, 512, exclude={"n1"})
+        choose_node(snapshot, vm, 512, exclude={"n1"})
     assert str(refused.value) == (
-        "no node can take the machine: n1 is excluded, n2 is not running (dead), n3 is not running (init), "
-        "n4 is not ready (flushed), n5 is short of memory (100 MiB free, 512 MiB needed), "
-        "n6 is not in the machine's node limit (n1, n2, n3, n4, n5, n7), n7 is new and has not reported its memory yet"
+        "no node can take the machine: n2 is not running (dead); n3 is not running (init); n4 is not ready (flushed); "
+        f"n5, n10 are short of memory (512 MiB needed); n6 is not in the machine's node limit ({', '.join(limit)}); "
+        "n7 is new and has not reported its memory yet; n8 is fenced and not let in again yet; "
+        "n9 is too small (400 MiB in all, 512 MiB needed)"
     )
-    with pytest.raises(Conflict, match="there are no nodes"):
-        choose_node(cluster(), ANY, 1)
+    with pytest.raises(Conflict, match="there are no other nodes"):
+        choose(cluster())
 
 
 def test_a_named_node_is_checked_by_the_same_rules() -> None:
     snapshot = cluster(node("n1"), node("n2", domains=DomainState.UNFLUSH))
-    check_node(snapshot, "n1", ANY, 512)
+    vm: Vm = machine("new", "", 5000).vm
+    check_node(snapshot, "n1", vm, 512)
     with pytest.raises(NotFound, match="no node 'n9'; there are n1, n2"):
-        check_node(snapshot, "n9", ANY, 512)
+        check_node(snapshot, "n9", vm, 512)
     with pytest.raises(Conflict, match="node n2 cannot take the machine: it is not ready"):
-        check_node(snapshot, "n2", ANY, 512)
-    check_node(snapshot, "n2", ANY, 512, accepted={DomainState.READY, DomainState.UNFLUSH})
-    with pytest.raises(Conflict, match="short of memory"):
-        check_node(snapshot, "n1", ANY, 5000)
+        check_node(snapshot, "n2", vm, 512)
+    check_node(snapshot, "n2", vm, 512, accepted={DomainState.READY, DomainState.UNFLUSH})
+    with pytest.raises(Conflict, match=r"it is short of memory \(4096 MiB free and not promised, 5000 MiB needed\)"):
+        check_node(snapshot, "n1", vm, 5000)
+
+
+def test_a_machine_that_stays_off_needs_no_free_memory_and_yet_a_node_large_enough() -> None:
+    assert choose_node(cluster(node("n1", free=-100)), machine("new", "", 512).vm, 0) == "n1"
+    with pytest.raises(Conflict, match="too small"):
+        choose_node(cluster(node("n1")), machine("new", "", 9000).vm, 0)

@@ -1,0 +1,443 @@
+"""The primary's work on dead nodes: it proves them dead, and gives their machines to others.
+
+Every write is conditional on this node being primary still, so a fencer that was paused or cut off in the middle writes
+nothing more. What it does outside (Ceph, BMCs) it does after proving the same; all of it is harmless to do twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+
+from pvc_core.config import Config
+from pvc_core.errors import PvcError, Stale
+from pvc_core.model.domain import parse
+from pvc_core.model.fence import Attempt, Fence, FenceStep, Method
+from pvc_core.model.node import Primary
+from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, VmEntry
+from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
+from pvc_core.ports import BlockStore, Clock, Power, PowerState, Session
+from pvc_core.rules import election, fencing, recovery
+from pvc_core.rules.fencing import Action, Advance, Begin, CallOff, Close, PowerOn, Recover, Renew, Sight, Try
+from pvc_core.state import fences, records
+from pvc_core.state.cluster import ClusterState, Entry, Transaction
+from pvc_core.state.statistics import with_stats
+from pvc_core.state.view import ClusterView
+from pvc_node.leadership import Leadership
+from pvc_node.watch import Watch
+from pvc_node.workers import Workers
+
+log = logging.getLogger(__name__)
+
+QUIET = 2.0  # seconds until an action that failed is tried again
+CATCH_UP = 0.1  # the same for one that was decided on what is not true any more: the view will show it
+WAITING_INTERVAL = 5.0  # seconds between two searches for a place for the machines that wait for one
+SWEEP_INTERVAL = 30.0  # seconds between two looks for nodes that are shut out without a fence
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Action):
+    """Look for a place for the machines that wait for one. Its ``node`` is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep(Action):
+    """Look for nodes that are shut out of the storage and have no fence. Its ``node`` is empty."""
+
+
+_Key = tuple[str, type[Action], str]  # of an action that is under way: its node, kind and method
+_SIDE_BY_SIDE = frozenset({Try, Advance, Recover})  # these change nothing that another of them relies on
+
+
+@dataclass
+class _Progress:
+    """What the fencer remembers of one fence. It begins anew with each fencer: that only costs time."""
+
+    fence_began: float
+    step: FenceStep
+    since: float  # monotonic, when this fencer first saw the step
+    tried: dict[Method, float] = field(default_factory=dict)
+    renewed: float | None = None
+
+
+class Fencer:
+    """``tick`` is called by one thread, after changes of the view and at least twice a second."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: ClusterState,
+        view: ClusterView,
+        leadership: Leadership,
+        power: Power,
+        blocks: Callable[[], BlockStore],
+        clock: Clock,
+        workers: Workers,
+        mute: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """``mute`` tells the nodes whose BMC did not answer while all was well."""
+        self._mute = mute
+        self._node = config.node.name
+        self._config = config.fencing
+        self._state = state
+        self._view = view
+        self._leadership = leadership
+        self._power = power
+        self._blocks = blocks
+        self._clock = clock
+        self._workers = workers
+        self._watch = Watch(config)
+        self._lock = threading.Lock()  # of the next two, which the workers change
+        self._busy: set[_Key] = set()
+        self._quiet: dict[_Key, float] = {}  # until when an action is not taken again
+        self._progress: dict[str, _Progress] = {}
+        self._stray: frozenset[str] = frozenset()  # nodes that are shut out and have no fence
+
+    def tick(self) -> None:
+        """One look, and what follows from it. Decides nothing without a connection to ZooKeeper."""
+        if self._state.store.session is not Session.CONNECTED:
+            self._watch.interrupt()
+            return
+        snapshot = self._view.snapshot()
+        now = self._clock.monotonic()
+        due = self._watch.look(snapshot, now)
+        self._follow(snapshot, now)
+        actions = fencing.decide(snapshot, self._sight(due, now), self._config, self._clock.now())
+        if self._leadership.is_primary(snapshot):
+            actions.append(_Sweep(""))
+            if recovery.waiting(snapshot):
+                actions.append(_Waiting(""))
+        for action in actions:
+            self._submit(action, now)
+
+    def _follow(self, snapshot: ClusterSnapshot, now: float) -> None:
+        kept: dict[str, _Progress] = {}
+        for name, entry in snapshot.fences.items():
+            old, fence = self._progress.get(name), entry.fence
+            if old is None or old.fence_began != fence.began:
+                old = _Progress(fence.began, fence.step, now)
+            elif old.step is not fence.step:
+                old.step, old.since = fence.step, now
+            kept[name] = old
+        self._progress = kept
+
+    def _sight(self, due: frozenset[str], now: float) -> Sight:
+        known = self._progress.items()
+        return Sight(
+            self._node,
+            due,
+            {name: now - progress.since for name, progress in known},
+            {(name, method): now - when for name, progress in known for method, when in progress.tried.items()},
+            {name: now - progress.renewed for name, progress in known if progress.renewed is not None},
+            frozenset(self._mute()),
+            self._stray,
+        )
+
+    def _submit(self, action: Action, now: float) -> None:
+        method = action.method.value if isinstance(action, Try) else ""
+        key = (action.node, type(action), method)
+        with self._lock:
+            under_way = [kind for node, kind, _ in self._busy if node == action.node]
+            if key in self._busy or self._quiet.get(key, now) > now or not _beside(type(action), under_way):
+                return
+            self._busy.add(key)
+        self._workers.submit(lambda: self._carry_out(key, action))
+
+    def _carry_out(self, key: _Key, action: Action) -> None:
+        quiet = QUIET
+        try:
+            self._apply(action)
+            quiet = _pause(action)
+        except Stale as error:
+            log.debug("dropped %s: %s", action, error)
+            quiet = CATCH_UP
+        except PvcError as error:
+            log.warning("fence %s: %s failed: %s", action.node, type(action).__name__, error)
+        finally:
+            with self._lock:
+                self._busy.discard(key)
+                self._quiet[key] = self._clock.monotonic() + quiet
+            self._view.wake()
+
+    def _apply(self, action: Action) -> None:
+        match action:
+            case Begin():
+                self._begin(action.fence)
+            case Try():
+                self._try(action.entry, action.method)
+            case Advance():
+                self._advance(action.entry, action.fence)
+            case Recover():
+                self._recover(action.entry)
+            case CallOff():
+                self._call_off(action.entry)
+            case Renew():
+                self._renew(action.entry)
+            case PowerOn():
+                self._power_on(action.entry)
+            case Close():
+                self._close(action.entry)
+            case _Waiting():
+                self._place_waiting()
+            case _Sweep():
+                self._sweep()
+
+    def _begin(self, fence: Fence) -> None:
+        snapshot = self._settled()  # which has what this fencer itself has begun a moment ago
+        if fencing.is_held_up(snapshot, fence.node, fencing.fences_under_way(snapshot)):
+            return
+        transaction = self._transaction()
+        maintenance = self._state.find(records.MAINTENANCE)
+        if maintenance is None:
+            transaction.absent(records.MAINTENANCE)
+        elif maintenance.value.enabled:
+            return
+        else:
+            transaction.check(maintenance)
+        transaction.create(records.fence(fence.node), fence).commit()
+        self._stray -= {fence.node}
+        log.info("fence %s: online => %s: %s", fence.node, fence.step, fence.why)
+
+    def _try(self, entry: FenceEntry, method: Method) -> None:
+        fence = entry.fence
+        self._prove(entry)
+        if (progress := self._progress.get(fence.node)) is not None:
+            progress.tried[method] = self._clock.monotonic()
+        try:
+            attempt = self._shut_out(fence) if method is Method.STORAGE else self._cut_power(entry)
+        except PvcError as error:
+            before = fence.storage if method is Method.STORAGE else fence.power
+            attempt = Attempt(acted=before.acted, message=str(error))
+        self._note(fence, lambda now: fencing.attempted(now, method, attempt))
+        if attempt.confirmed:
+            log.info("fence %s: %s is confirmed", fence.node, method)
+
+    def _shut_out(self, fence: Fence) -> Attempt:
+        self._blocks().shut_out(fence.addresses, fencing.SHUT_OUT)
+        return Attempt(confirmed=True, acted=True)
+
+    def _cut_power(self, entry: FenceEntry) -> Attempt:
+        """Ask, switch off, and ask again: only what the BMC then says counts."""
+        fence = entry.fence
+        bmc = self._state.get(records.node(fence.node)).value.bmc
+        if bmc is None:
+            return Attempt(message="the node has no BMC in its configuration")
+        if self._power.state(fence.node, bmc) is PowerState.OFF:
+            return Attempt(confirmed=True, acted=fence.power.acted)
+        self._prove(entry, exactly=False)
+        self._power.off(fence.node, bmc)
+        if self._power.state(fence.node, bmc) is PowerState.OFF:
+            return Attempt(confirmed=True, acted=True)
+        return Attempt(acted=True, message="its BMC took the command to switch off and says that the power is on")
+
+    def _advance(self, entry: FenceEntry, fence: Fence) -> None:
+        transaction = self._transaction()
+        if fence.confirmed_by is not None:
+            empty = self._config.successful_fence == "migrate"
+            fence = fences.confirm(self._state, transaction, entry, fence.confirmed_by, self._clock.now(), empty=empty)
+            why = f"confirmed by {fence.confirmed_by}"
+        else:
+            transaction.update(Entry(records.fence(fence.node), entry.fence, entry.version), fence)
+            node = self._state.find(records.node(fence.node))
+            why = fencing.failure(fence, node.value if node is not None else None, self._config)
+        transaction.commit()
+        log.info("fence %s: %s => %s: %s", fence.node, entry.fence.step, fence.step, why)
+
+    def _recover(self, entry: FenceEntry) -> None:
+        """Each machine in a transaction of its own, so that one that cannot be placed holds up no other."""
+        fence = entry.fence
+        snapshot = self._settled()
+        held = [
+            machine
+            for machine in fencing.affected(snapshot, fence.node)
+            if self._may_free(machine, snapshot, fence) and not fencing.in_doubt(machine, fence.node, snapshot)
+        ]
+        snapshot = with_stats(self._state, self._view.snapshot())
+        places = self._places(snapshot, held, fence.node)
+        for machine in held:
+            self._free(machine, entry, snapshot, *places.get(machine.vm.uuid, ("", "")))
+        if fence.step is FenceStep.RECOVERING:
+            done = replace(fence, step=FenceStep.FENCED, since=self._clock.now())
+            self._transaction().update(Entry(records.fence(fence.node), fence, entry.version), done).commit()
+            log.info("fence %s: recovering => fenced: %d machines are free of it", fence.node, len(held))
+
+    def _may_free(self, entry: VmEntry, snapshot: ClusterSnapshot, fence: Fence) -> bool:
+        """By the fence of this node, and by that of the other end of its live migration where that is fenced too."""
+        xml = self._state.find(records.vm_xml(entry.vm.uuid))
+        only_rbd = xml is not None and all(disk.volume or disk.readonly for disk in parse(xml.value).disks)
+        migration = entry.vm.migration
+        other = snapshot.fences.get(migration.target) if migration is not None and migration.live else None
+        fences = [fence] if other is None else [fence, other.fence]
+        return all(fencing.may_free(each, only_rbd=only_rbd) for each in fences)
+
+    def _places(self, snapshot: ClusterSnapshot, held: list[VmEntry], node: str) -> dict[str, tuple[str, str]]:
+        """Node and, where there is none, reason for each machine that is to run; by its uuid."""
+        if self._config.successful_fence == "none":
+            return {}
+        now = self._clock.now()
+        homeless = []
+        for entry in held:
+            vm, _ = fencing.freed(entry, node, now)
+            if vm.node == node and vm.state is VmState.START and not fencing.receiver(entry, snapshot):
+                homeless.append(replace(entry, vm=vm))
+        return {place.uuid: (place.node, place.reason) for place in recovery.plan(snapshot, homeless)}
+
+    def _free(self, entry: VmEntry, fenced: FenceEntry, snapshot: ClusterSnapshot, target: str, reason: str) -> None:
+        fence = fenced.fence
+        vm, status = fencing.freed(entry, fence.node, self._clock.now())
+        target = target or fencing.receiver(entry, snapshot)
+        if target:
+            vm = fencing.placed(vm, target)
+        elif reason:
+            status = _waits(status, fence.node, vm, reason, self._clock.now())
+        try:
+            self._write(entry, vm, status, fenced)
+        except Stale as error:
+            if error.path in (records.PRIMARY.path, records.fence(fence.node).path):
+                raise
+            log.info("vm %s (%s): left for another look: %s", vm.name, vm.uuid, error)
+            return
+        where = f"node {vm.node}" if vm.node != fence.node else f"no node ({reason or 'it is not to run'})"
+        log.info("vm %s (%s): on %s => %s: %s is fenced", vm.name, vm.uuid, fence.node, where, fence.node)
+
+    def _place_waiting(self) -> None:
+        self._settled()
+        snapshot = with_stats(self._state, self._view.snapshot())
+        waiting = {entry.vm.uuid: entry for entry in recovery.waiting(snapshot)}
+        for place in recovery.plan(snapshot, list(waiting.values())):
+            entry = waiting[place.uuid]
+            status = entry.status
+            if status is None:
+                continue
+            if place.node:
+                runnable = replace(status, run=RunState.STOPPED, reason="", since=self._clock.now())
+                self._write(entry, fencing.placed(entry.vm, place.node), runnable)
+                log.info("vm %s (%s): waiting => on %s: there is room", entry.vm.name, place.uuid, place.node)
+            elif place.reason != status.reason:
+                self._write(entry, entry.vm, replace(status, reason=place.reason))
+
+    def _call_off(self, entry: FenceEntry) -> None:
+        fence = entry.fence
+        if "storage" in self._config.methods:
+            self._prove(entry)
+            if self._blocks().shut_out_hosts() & set(fence.addresses):
+                self._try(entry, Method.STORAGE)  # what it ran is broken by now, so the fence goes its way
+                return
+        self._end(entry, "it is back, and nothing was confirmed")
+
+    def _renew(self, entry: FenceEntry) -> None:
+        self._prove(entry)
+        self._blocks().shut_out(entry.fence.addresses, fencing.SHUT_OUT)
+        progress = self._progress.get(entry.fence.node)
+        if progress is not None:
+            progress.renewed = self._clock.monotonic()
+
+    def _power_on(self, entry: FenceEntry) -> None:
+        fence = entry.fence
+        bmc = self._state.get(records.node(fence.node)).value.bmc
+        if bmc is not None:
+            self._prove(entry)
+            self._power.on(fence.node, bmc)
+            log.info("fence %s: its power is switched on again", fence.node)
+        self._note(fence, lambda now: replace(now, power_restored=True))
+
+    def _close(self, entry: FenceEntry) -> None:
+        fence = entry.fence
+        for machine in fencing.affected(self._settled(), fence.node):  # those with disks of the node's own stay there
+            self._write(machine, *fencing.freed(machine, fence.node, self._clock.now()), entry)
+        self._end(entry, "it runs none of its former machines")
+
+    def _end(self, entry: FenceEntry, why: str) -> None:
+        key = records.fence(entry.fence.node)
+        self._transaction().delete(Entry(key, entry.fence, entry.version)).commit()
+        log.info("fence %s: %s => none: %s", entry.fence.node, entry.fence.step, why)
+
+    def _sweep(self) -> None:
+        """A fencer that was stopped in the middle may have shut a node out after its fence had ended. What such a node
+        runs is broken, so it is fenced anew, and properly."""
+        if "storage" not in self._config.methods:
+            return
+        shut_out = self._blocks().shut_out_hosts()
+        snapshot = self._settled()
+        hosts = {name: entry.node.addresses.hosts() for name, entry in snapshot.nodes.items()}
+        self._stray = frozenset(name for name in hosts if hosts[name] & shut_out and name not in snapshot.fences)
+        if self._node in self._stray:
+            self._hand_over(snapshot)
+
+    def _hand_over(self, snapshot: ClusterSnapshot) -> None:
+        """Nobody fences himself: let another coordinator be primary, if there is one."""
+        others = [name for name in election.candidates(snapshot) if name not in (self._node, *snapshot.fences)]
+        if others:
+            entry = self._state.get(records.PRIMARY)
+            successor = Primary(others[0], entry.value.epoch + 1)
+            self._transaction().update(entry, successor).commit()
+            log.warning("primary: %s => %s: this node is shut out of the storage", self._node, successor.node)
+
+    def _write(self, entry: VmEntry, vm: Vm, status: VmStatus | None, fenced: FenceEntry | None = None) -> None:
+        uuid = vm.uuid
+        transaction = self._transaction()
+        if fenced is not None:
+            transaction.check(Entry(records.fence(fenced.fence.node), fenced.fence, fenced.version))
+        transaction.update(Entry(records.vm(uuid), entry.vm, entry.version), vm)
+        key = records.vm_status(uuid)
+        if entry.status is None:
+            if status is not None:
+                transaction.create(key, status)
+        elif status is not None:
+            transaction.update(Entry(key, entry.status, entry.status_version), status)
+        transaction.commit()
+
+    def _note(self, fence: Fence, change: Callable[[Fence], Fence]) -> None:
+        """Change the record of this fence as it is by now; nothing when it has ended meanwhile."""
+        while True:
+            entry = self._state.find(records.fence(fence.node))
+            if entry is None or entry.value.began != fence.began:
+                return
+            try:
+                self._transaction().update(entry, change(entry.value)).commit()
+                return
+            except Stale as error:
+                if error.path != entry.key.path:
+                    raise
+
+    def _prove(self, entry: FenceEntry, *, exactly: bool = True) -> None:
+        """Raise Stale unless this node is primary and the fence stands, at this moment; ``exactly``: as it was decided
+        on, since what was done about it meanwhile may have made the decision wrong."""
+        key = records.fence(entry.fence.node)
+        found = Entry(key, entry.fence, entry.version) if exactly else self._state.get(key)
+        if found.value.began != entry.fence.began:
+            raise Stale(key.path)
+        self._transaction().check(found).commit()
+
+    def _transaction(self) -> Transaction:
+        transaction = self._state.transaction()
+        self._leadership.check(transaction)
+        return transaction
+
+    def _settled(self) -> ClusterSnapshot:
+        self._view.settle()
+        return self._view.snapshot()
+
+
+def _pause(action: Action) -> float:
+    """Seconds until an action that was done is looked at again."""
+    match action:
+        case _Waiting():
+            return WAITING_INTERVAL
+        case _Sweep():
+            return SWEEP_INTERVAL
+        case Recover() if action.entry.fence.step is FenceStep.FENCED:
+            return QUIET
+    return 0.0
+
+
+def _beside(kind: type[Action], under_way: list[type[Action]]) -> bool:
+    """Whether an action may begin while those others about the same node are under way."""
+    return not under_way or (kind in _SIDE_BY_SIDE and _SIDE_BY_SIDE.issuperset(under_way))
+
+
+def _waits(status: VmStatus | None, node: str, vm: Vm, reason: str, now: float) -> VmStatus:
+    base = status or VmStatus(RunState.STOPPED, node, 0)
+    return replace(base, run=RunState.WAITING, generation=vm.generation, since=now, reason=reason)
