@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check down bench lint docs
+.PHONY: failover help install demo test check simulate down bench lint docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,7 +24,13 @@ lint: install  ## Style, types, and who may import whom
 	@$(BIN)/lint-imports
 
 check: lint  ## Lint and the fast tests, in under a minute
-	@$(BIN)/pytest -q -m "not services and not lab"
+	@$(BIN)/pytest -q -m "not services and not lab and not long"
+
+simulate:  ## Schedules of faults against the node loops in virtual time (SEEDS=10000, or SEED=17 to see one)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --verbose,--seeds $(or $(SEEDS),1000))
+
+failover: install  ## Break a lab cluster in every way of the table and time its recovery (RUNS=10, ROWS="hang power"); stays up
+	@$(BIN)/python -m lab.failover $(if $(RUNS),--runs $(RUNS)) $(ROWS)
 
 bench: install  ## Measure: a table of figures with their limits, taken in one run
 	@$(BIN)/python -m benchmarks

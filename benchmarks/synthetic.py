@@ -12,7 +12,7 @@ from dataclasses import replace
 from multiprocessing.synchronize import Event
 from typing import TypeVar
 
-from benchmarks.machine_xml import DISKS, MEMORY_MIB, libvirt_xml, mac
+from benchmarks.machine_xml import DISKS, MEMORY_MIB, VCPUS, libvirt_xml, mac
 from pvc_core.config import ZookeeperConfig
 from pvc_core.drivers.zookeeper import ZookeeperStore
 from pvc_core.model.network import Network, NetworkType
@@ -32,7 +32,7 @@ from pvc_core.model.node import (
     Primary,
 )
 from pvc_core.model.storage import Pool, PoolStats, StorageStatus, Volume
-from pvc_core.model.vm import RunState, Selector, Tag, Vm, VmMeta, VmState, VmStatus
+from pvc_core.model.vm import RunState, Selector, Tag, Vm, VmMeta, VmSize, VmState, VmStatus
 from pvc_core.ports import Create, Store
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState, Transaction
@@ -117,7 +117,8 @@ def _machine(name: str, node: str, chance: random.Random) -> Vm:
     meta = VmMeta(node_selector=Selector.MEM, node_autostart=chance.random() < 0.2, profile="debian-server")
     tags = (Tag(chance.choice(("web", "database", "build", "mail"))), Tag(f"tenant{chance.randrange(50)}", True))
     identity = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-    return Vm(identity, name, state, node, last_node="hv50" if moved and node != "hv50" else "", meta=meta, tags=tags)
+    home = "hv50" if moved and node != "hv50" else ""
+    return Vm(identity, name, state, node, home, meta=meta, tags=tags, size=VmSize(MEMORY_MIB, VCPUS))
 
 
 class _Batches:

@@ -16,15 +16,18 @@ from typing import Literal
 from lab.errors import LabError, run
 
 DEFAULT_STATE = Path("/var/lib/pvc-lab")
-Profile = Literal["light"]  # one of each service; three of each are to follow
+Profile = Literal["light", "full"]  # one of each service on a host of its own, or three of each on the nodes
 FIRST_PORT = 7370
 CLUSTERS = range(16)
 
 # Third byte of each network's subnet. ``provider`` is the trunk that carries the machines' bridged networks.
-NETWORKS = {"upstream": 1, "cluster": 2, "storage": 3, "provider": 4}
-MTU = {"upstream": 1500, "cluster": 9000, "storage": 9000, "provider": 9000}
+NETWORKS = {"upstream": 1, "cluster": 2, "storage": 3, "provider": 4, "bmc": 5}
+MTU = {"upstream": 1500, "cluster": 9000, "storage": 9000, "provider": 9000, "bmc": 1500}
+BMC_NETWORK = "bmc"
+BMC_USER = "pvc"
 INFRA = "infra"
-NODES: dict[Profile, tuple[str, ...]] = {"light": ("node1", "node2", "node3")}
+COORDINATORS = ("node1", "node2", "node3")
+NODES: dict[Profile, tuple[str, ...]] = {"light": COORDINATORS, "full": (*COORDINATORS, "node4")}
 
 
 @dataclass(frozen=True)
@@ -42,28 +45,58 @@ class Cluster:
         return NODES[self.profile]
 
     @property
+    def coordinators(self) -> tuple[str, ...]:
+        return COORDINATORS
+
+    @property
+    def backers(self) -> tuple[str, ...]:
+        """The hosts that carry ZooKeeper, PostgreSQL, Redis and Ceph."""
+        return (INFRA,) if self.profile == "light" else COORDINATORS
+
+    @property
     def hosts(self) -> tuple[str, ...]:
-        return (INFRA, *self.nodes)
+        return tuple(dict.fromkeys((*self.backers, *self.nodes)))
+
+    @property
+    def bmcs(self) -> tuple[str, ...]:
+        """The nodes that have a BMC."""
+        return self.nodes if self.profile == "full" else ()
+
+    def site(self, node: str) -> str:
+        """The room that a node stands in: two nodes in each, so that either may be lost."""
+        return "ab"[self.nodes.index(node) // 2]
+
+    def bmc(self, node: str) -> str:
+        """The BMC of a node as an end of a cable: it is no host, but has an address and can be cut."""
+        return f"{BMC_NETWORK}-{node}"
+
+    def networks(self, end: str) -> tuple[str, ...]:
+        """The networks that a host or a BMC has a cable to."""
+        if end in map(self.bmc, self.bmcs):
+            return (BMC_NETWORK,)
+        return tuple(network for network in NETWORKS if self.bmcs or network != BMC_NETWORK)
 
     def subnet(self, network: str) -> ipaddress.IPv4Network:
         return ipaddress.IPv4Network((10 << 24 | (200 + self.index) << 16 | NETWORKS[network] << 8, 24))
 
-    def interface(self, host: str, network: str) -> str:
-        """Address of a host in a network, in CIDR notation."""
-        number = 9 if host == INFRA else 11 + self.nodes.index(host)
+    def interface(self, end: str, network: str) -> str:
+        """Address of a host or a BMC in a network, in CIDR notation."""
+        node = end.removeprefix(f"{BMC_NETWORK}-")
+        number = 9 if node == INFRA else 11 + self.nodes.index(node)
+        if network == BMC_NETWORK and node == end:
+            number += 100  # a node's own address, beside that of its BMC
         return self._cidr(network, number)
 
-    def address(self, host: str, network: str) -> str:
-        return self.interface(host, network).partition("/")[0]
+    def address(self, end: str, network: str) -> str:
+        return self.interface(end, network).partition("/")[0]
 
     def gateway(self, network: str) -> str:
         """Address of this machine's root namespace in a network, in CIDR notation."""
         return self._cidr(network, 1)
 
-    @property
-    def floating(self) -> str:
-        """The primary's floating address in the upstream network, in CIDR notation."""
-        return self._cidr("upstream", 250)
+    def floating(self, network: str) -> str:
+        """The primary's floating address in a network, in CIDR notation."""
+        return self._cidr(network, 250)
 
     def _cidr(self, network: str, number: int) -> str:
         subnet = self.subnet(network)
@@ -93,12 +126,13 @@ class Cluster:
         path = self.state / "secrets.json"
         if not path.exists():
             made = {name: secrets.token_urlsafe(32) for name in ("postgresql", "django", "cluster")}
-            _write(path, made | {"identity": str(uuid.uuid4())})
+            # IPMI takes passwords of 20 characters at most.
+            _write(path, made | {"bmc": secrets.token_urlsafe(12), "identity": str(uuid.uuid4())})
         values = json.loads(path.read_text())
         return {name: str(value) for name, value in values.items()}
 
     def secret(self, name: str) -> str:
-        """One of the cluster's secrets, made at random the first time: postgresql, django, cluster, identity."""
+        """One of the cluster's secrets, made at random the first time: postgresql, django, cluster, bmc, identity."""
         return self._secrets[name]
 
 

@@ -66,12 +66,12 @@ class Driver:
         return str(self.api("GET", f"/vm/{name}/console?lines={lines}")["data"])
 
     def last_line(self, name: str) -> str:
-        """The console's last line so far: what comes after it is new."""
+        """The console's last line so far that is certainly complete: what comes after it is new, but for one line."""
 
         def look() -> list[str] | None:
-            return self.console(name, 5).splitlines() or [""]
+            return ["", "", *self.console(name, 5).splitlines()]
 
-        return self.wait(f"the console of {name}", look, 30)[-1]
+        return self.wait(f"the console of {name}", look, 30)[-2]
 
     def wait_console(self, name: str, pattern: str, timeout: float = 120, after: str = "") -> re.Match[str]:
         """Wait until the console shows ``pattern`` (a regular expression) beyond the text ``after`` that was there
@@ -79,7 +79,7 @@ class Driver:
 
         def look() -> re.Match[str] | None:
             text = self.console(name, 1000)
-            begin = text.rfind(after) + len(after) if after else 0
+            begin = text.rfind(f"{after}\n") + len(after) if after else 0
             return re.search(pattern, text[begin:], re.MULTILINE)
 
         return self.wait(f"{pattern!r} on the console of {name}", look, timeout)
@@ -117,6 +117,10 @@ class Driver:
         if done.returncode != 0:
             raise LabError(f"{' '.join(command)} on {host}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
+
+    def json_on(self, host: str, *command: str) -> Any:
+        """Output of a command inside a host that prints JSON."""
+        return json.loads(self.on_host(host, *command))
 
     def qemu_pid(self, host: str, uuid: str) -> int | None:
         """Process id, as the host counts, of the QEMU that runs a machine."""

@@ -7,16 +7,18 @@ import sys
 
 import yaml
 
-from lab import backing
-from lab.cluster import INFRA, Cluster
+from lab import backing, patroni, sentinel
+from lab.ceph import Ceph
+from lab.cluster import BMC_NETWORK, BMC_USER, INFRA, Cluster
 from lab.service import Service
 
 ZOOKEEPER_PORT = 2181
-POSTGRESQL_PORT = 5432
-REDIS_PORT = 6379
-MONITOR_PORTS = (3300, 6789)
+POSTGRESQL_PORT, PATRONI_PORT = 5432, 8008
+REDIS_PORT, SENTINEL_PORT = 6379, 26379
 WEB_PORT = 7370
-CEPH_CONFIGURATION = "/etc/ceph/ceph.conf"
+DATA = "/var/lib/pvc"
+ZOOKEEPER_HEAP_MIB = 256
+ADDRESSED = ("upstream", "cluster", "storage")  # the networks that PVC itself knows the nodes' addresses in
 
 # The parts of PVC itself on a node; they are held back until the database has its tables.
 PVC_SERVICES = ("pvc-node", "pvc-control", "pvc-bulk", "pvc-beat", "pvc-web")
@@ -24,26 +26,60 @@ PVC_SERVICES = ("pvc-node", "pvc-control", "pvc-bulk", "pvc-beat", "pvc-web")
 
 def services(cluster: Cluster, host: str, domain_type: str = "qemu") -> list[Service]:
     """Every service of a host. ``domain_type`` is how its machines run: ``kvm`` or ``qemu``."""
-    return _infra(cluster) if host == INFRA else _hypervisor(cluster, host) + _pvc(cluster, host, domain_type)
+    found = []
+    if host in cluster.backers:
+        found += _single(cluster) if host == INFRA else _member(cluster, host)
+        found += _ceph(cluster).services(host)
+    if host in cluster.nodes:
+        found += _hypervisor(cluster, host) + _pvc(cluster, host, domain_type)
+    return found
 
 
-def _infra(cluster: Cluster) -> list[Service]:
+def _single(cluster: Cluster) -> list[Service]:
+    """ZooKeeper, PostgreSQL and Redis, one of each."""
     address = cluster.address(INFRA, "cluster")
-    data = "/var/lib/pvc"
-    storage = cluster.address(INFRA, "storage")
-    fsid = cluster.identity("ceph")
     return [
-        backing.zookeeper(f"{data}/zookeeper", address, ZOOKEEPER_PORT),
-        backing.postgresql(f"{data}/postgresql", address, POSTGRESQL_PORT, cluster.secret("postgresql")),
-        backing.redis(f"{data}/redis", address, REDIS_PORT),
-        *backing.ceph(f"{data}/ceph", storage, MONITOR_PORTS, fsid, CEPH_CONFIGURATION),
+        backing.zookeeper(f"{DATA}/zookeeper", address, ZOOKEEPER_PORT),
+        backing.postgresql(f"{DATA}/postgresql", address, POSTGRESQL_PORT, cluster.secret("postgresql")),
+        backing.redis(f"{DATA}/redis", address, REDIS_PORT),
     ]
+
+
+def _member(cluster: Cluster, host: str) -> list[Service]:
+    """A coordinator's part of ZooKeeper's ensemble, of PostgreSQL under Patroni and of Redis with Sentinel."""
+    address = cluster.address(host, "cluster")
+    ensemble = [cluster.address(other, "cluster") for other in cluster.backers]
+    quorum = len(ensemble) // 2 + 1
+    return [
+        backing.zookeeper(f"{DATA}/zookeeper", address, ZOOKEEPER_PORT, ZOOKEEPER_HEAP_MIB, ensemble),
+        patroni.service(
+            f"{DATA}/postgresql",
+            host,
+            address,
+            POSTGRESQL_PORT,
+            PATRONI_PORT,
+            _each(cluster, ZOOKEEPER_PORT),
+            cluster.secret("postgresql"),
+            cluster.name,
+        ),
+        *sentinel.services(f"{DATA}/redis", address, REDIS_PORT, SENTINEL_PORT, ensemble[0], quorum),
+    ]
+
+
+def _ceph(cluster: Cluster) -> Ceph:
+    monitors = {host: cluster.address(host, "storage") for host in cluster.backers}
+    return Ceph(cluster.identity("ceph"), monitors, f"{DATA}/ceph", "/etc/ceph/ceph.conf")
+
+
+def _each(cluster: Cluster, port: int) -> list[str]:
+    """A port of every host that carries ZooKeeper, PostgreSQL and Redis."""
+    return [f"{cluster.address(host, 'cluster')}:{port}" for host in cluster.backers]
 
 
 def _hypervisor(cluster: Cluster, host: str) -> list[Service]:
     """libvirtd, as root and without security drivers: the namespaces stand for the server."""
     address = cluster.address(host, "cluster")
-    storage = cluster.address(INFRA, "storage")
+    ceph = _ceph(cluster)
     libvirtd = {
         "listen_tls": 0,
         "listen_tcp": 1,
@@ -66,7 +102,6 @@ def _hypervisor(cluster: Cluster, host: str) -> list[Service]:
         "migration_address": address,
         "migration_host": address,
     }
-    ceph = backing.ceph_configuration("/run", cluster.identity("ceph"), storage, MONITOR_PORTS)
     return [
         Service(
             name="virtlogd",
@@ -81,7 +116,7 @@ def _hypervisor(cluster: Cluster, host: str) -> list[Service]:
             files={
                 "/etc/libvirt/libvirtd.conf": _settings(libvirtd),
                 "/etc/libvirt/qemu.conf": _settings(qemu),
-                CEPH_CONFIGURATION: ceph,
+                ceph.configuration: ceph.content(),
             },
             argv=("libvirtd", "--listen"),
             ready=("virsh", "--connect", "qemu:///system", "--quiet", "nodeinfo"),
@@ -96,12 +131,14 @@ def _pvc(cluster: Cluster, host: str, domain_type: str) -> list[Service]:
         "/etc/pvc/django.secret": cluster.secret("django") + "\n",
         "/etc/pvc/cluster.secret": cluster.secret("cluster") + "\n",
     }
+    if cluster.bmcs:
+        files["/etc/pvc/bmc.secret"] = yaml.safe_dump({"default": cluster.secret("bmc")})
     address = cluster.address(host, "upstream")
 
     def daemon(name: str, *arguments: str, ready: tuple[str, ...] = ()) -> Service:
         return Service(
             name=name,
-            directory="/var/lib/pvc",
+            directory=DATA,
             files=files,
             argv=(sys.executable, *arguments),
             # Those that answer no request are judged by what the API says of the cluster; here, that they stay up.
@@ -109,10 +146,15 @@ def _pvc(cluster: Cluster, host: str, domain_type: str) -> list[Service]:
             environment={"PYTHONUNBUFFERED": "1"},
         )
 
-    return [
+    everywhere = [
         daemon("pvc-node", "-m", "pvc_node"),
         daemon("pvc-control", "-m", "pvc_tasks.worker", "control"),
         daemon("pvc-bulk", "-m", "pvc_tasks.worker", "bulk"),
+    ]
+    if host not in cluster.coordinators:
+        return everywhere
+    return [
+        *everywhere,
         daemon("pvc-beat", "-m", "pvc_tasks.beat"),
         daemon(
             "pvc-web",
@@ -130,24 +172,36 @@ def _pvc(cluster: Cluster, host: str, domain_type: str) -> list[Service]:
 
 def configuration(cluster: Cluster, node: str, domain_type: str) -> dict[str, object]:
     """Content of a node's pvc.conf."""
-    infra = cluster.address(INFRA, "cluster")
-    networks = ("upstream", "cluster", "storage")
     return {
-        "node": {
-            "name": node,
-            "role": "coordinator",
-            "addresses": {network: cluster.interface(node, network) for network in networks},
-            "boot_id_file": "/run/boot-id",
-        },
-        "zookeeper": {"hosts": [f"{infra}:{ZOOKEEPER_PORT}"]},
-        "postgresql": {"host": infra, "port": POSTGRESQL_PORT},
-        "redis": {"url": f"redis://{infra}:{REDIS_PORT}/0"},
-        "upstream_floating_ip": cluster.floating,
+        "node": _node(cluster, node),
+        "zookeeper": {"hosts": _each(cluster, ZOOKEEPER_PORT)},
+        "postgresql": {"hosts": _each(cluster, POSTGRESQL_PORT)},
+        "redis": {"url": _redis_url(cluster)},
+        "floating_addresses": {network: cluster.floating(network) for network in ADDRESSED},
         "libvirt": {"domain_type": domain_type},
         # VXLAN, since the machine's kernel may have no VLANs; it is the same on every machine this way.
         "network": {"bridge_device": "provider", "bridge_transport": "vxlan"},
         "api": {"listen": f"0.0.0.0:{WEB_PORT}"},
     }
+
+
+def _node(cluster: Cluster, node: str) -> dict[str, object]:
+    known: dict[str, object] = {
+        "name": node,
+        "role": "coordinator" if node in cluster.coordinators else "hypervisor",
+        "addresses": {network: cluster.interface(node, network) for network in ADDRESSED},
+        "boot_id_file": "/run/boot-id",
+    }
+    if node in cluster.bmcs:
+        address = cluster.address(cluster.bmc(node), BMC_NETWORK)
+        known |= {"site": cluster.site(node), "bmc": {"address": address, "user": BMC_USER, "driver": "ipmi"}}
+    return known
+
+
+def _redis_url(cluster: Cluster) -> str:
+    if cluster.profile == "light":
+        return f"redis://{_each(cluster, REDIS_PORT)[0]}/0"
+    return ";".join(f"sentinel://{sentinel}" for sentinel in _each(cluster, SENTINEL_PORT))
 
 
 def _settings(values: dict[str, object]) -> str:

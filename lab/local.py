@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import yaml
 
 from lab import backing
+from lab.ceph import Ceph
 from lab.service import Service
 
 ADDRESS = "127.0.0.1"
@@ -25,7 +29,8 @@ class ServiceError(Exception):
 
 
 class LocalServices:
-    """Real ZooKeeper, PostgreSQL, Redis and Ceph on free ports of 127.0.0.1, as many of them as are asked for.
+    """Real ZooKeeper, PostgreSQL, Redis and Ceph on free ports of 127.0.0.1, as many of them as are asked for; Ceph
+    also at another address of this machine.
 
     ``with LocalServices(ceph=True) as services: ...``, or ``start`` and ``stop``. Known before they are started:
 
@@ -46,6 +51,7 @@ class LocalServices:
         postgresql: bool = True,
         redis: bool = True,
         ceph: bool = False,
+        ceph_address: str = ADDRESS,
         heap_mib: int = 512,
         memory_gib: int = 8,
     ) -> None:
@@ -74,9 +80,8 @@ class LocalServices:
         if ceph:
             monitor = (next(ports), next(ports))
             fsid = str(uuid.uuid4())
-            self._services += backing.ceph(
-                self._data("ceph"), ADDRESS, monitor, fsid, str(self.ceph_config), memory_gib
-            )
+            plan = Ceph(fsid, {"a": ceph_address}, self._data("ceph"), str(self.ceph_config), monitor, memory_gib)
+            self._services += plan.services("a")
         for name in ("log", "console", "state", "spool"):
             (self.directory / name).mkdir(exist_ok=True)
         self.config_file.write_text(yaml.safe_dump(self._configuration(), sort_keys=False))
@@ -107,11 +112,11 @@ class LocalServices:
         service.install()
         script = self.directory / f"{name}.sh"
         script.write_text(service.script())
-        *credentials, shell, path = service.command(str(script))
+        # In a process namespace, so that what it starts goes with it: PostgreSQL leaves Patroni's session and group.
+        namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "tini", "--"]
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                # After the change of credentials, with which the kernel forgets that signal.
-                [*credentials, "setpriv", "--pdeathsig=KILL", shell, path],
+                ["setpriv", "--pdeathsig=KILL", *namespace, *service.command(str(script))],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -132,8 +137,18 @@ class LocalServices:
     def kill(self, name: str) -> None:
         """Kill one service at once, as a crash does; ``start_service`` and ``wait`` bring it back."""
         process = self._processes.pop(name)
-        process.kill()
+        # The namespace's init, which is waited for until all is gone.
+        for pid in children(process.pid) or [process.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
+
+    def pids(self, name: str) -> list[int]:
+        """Every process of a service that runs."""
+        found = [self._processes[name].pid]
+        for pid in found:  # grows by the children of each
+            found += children(pid)
+        return found[1:]
 
     def stop(self) -> None:
         """Kill every service and remove the directory. Safe to call twice."""
@@ -163,8 +178,7 @@ class LocalServices:
             "node": {"name": "node1", "role": "coordinator", "addresses": addresses},
             "zookeeper": {"hosts": [self.zookeeper]},
             "postgresql": {
-                "host": ADDRESS,
-                "port": self.postgresql_port,
+                "hosts": [f"{ADDRESS}:{self.postgresql_port}"],
                 "password_file": str(self.password_file),
             },
             "redis": {"url": self.redis},
@@ -179,6 +193,11 @@ class LocalServices:
                 "spool_directory": str(directory / "spool"),
             },
         }
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    return [int(child) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()]
 
 
 def _split(address: str) -> tuple[str, int]:

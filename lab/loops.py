@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from lab.errors import run
+from lab.errors import succeeds
 
 UNMOUNT_LIMIT = 5.0  # seconds
+ANSWER_LIMIT = 1.0  # seconds for a FUSE daemon that is asked about a file
 
 
 def detach_orphans() -> None:
     """Detach the loop devices whose file lay on a file system (FUSE, tmpfs) that died with its host.
 
     The kernel can say nothing of a file whose FUSE daemon is gone; otherwise, such a file system has a device number of
-    major 0, and is mounted in no living mount namespace any more.
+    major 0, and is mounted in no living mount namespace any more. A paused daemon says nothing either, and is left
+    alone.
     """
     mounted = _mounted()
-    listing = run("losetup", "--list", "--json", "--output", "NAME,BACK-MAJ:MIN")
-    for entry in json.loads(listing)["loopdevices"] if listing else ():
-        device, backing = entry["name"], (entry["back-maj:min"] or "").strip()
-        if not backing or (backing.startswith("0:") and backing not in mounted):
-            run("losetup", "--detach", device)
+    for device in Path("/sys/block").glob("loop*/loop"):
+        name = f"/dev/{device.parent.name}"
+        with suppress(subprocess.TimeoutExpired):
+            backing = _backing(name)
+            if not backing or (backing.startswith("0:") and backing not in mounted):
+                succeeds(["losetup", "--detach", name])  # another may have done it meanwhile
+
+
+def _backing(device: str) -> str:
+    """Device number of the file system that a loop device's file is on; empty when the kernel cannot say."""
+    argv = ["losetup", "--list", "--noheadings", "--output", "BACK-MAJ:MIN", device]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=ANSWER_LIMIT).stdout.strip()
 
 
 def await_unmounted(numbers: set[str]) -> None:
@@ -35,10 +45,10 @@ def await_unmounted(numbers: set[str]) -> None:
         time.sleep(0.05)
 
 
-def mount_namespace(pid: int) -> str | None:
-    """Name of a process's mount namespace; None when the process ended, or is a kernel thread."""
+def namespace(pid: int, kind: str) -> str | None:
+    """Name of a process's namespace of a kind (mnt, pid); None when the process ended, or is a kernel thread."""
     try:
-        return str(Path(f"/proc/{pid}/ns/mnt").readlink())
+        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
     except OSError:
         return None
 
@@ -56,8 +66,8 @@ def _mounted() -> set[str]:
     numbers: set[str] = set()
     seen: set[str | None] = {None}
     for process in Path("/proc").glob("[0-9]*"):
-        namespace = mount_namespace(int(process.name))
-        if namespace not in seen and (found := devices(int(process.name))):
-            seen.add(namespace)
+        mounts = namespace(int(process.name), "mnt")
+        if mounts not in seen and (found := devices(int(process.name))):
+            seen.add(mounts)
             numbers |= found
     return numbers

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import update_wrapper
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from lab import bmc as bmcs
 from lab import cluster as plans
-from lab import namespaces, network
+from lab import namespaces, network, power
+from lab.bmc import Condition
 from lab.cluster import NETWORKS, Cluster
+from lab.context import check_host, check_running, exclusive, planning, with_cluster
 from lab.errors import LabError
 from lab.guest import build
 from lab.progress import Progress
@@ -46,65 +45,22 @@ def cli(context: click.Context, name: str, state: Path) -> None:
     context.obj = (name, state)
 
 
-def with_cluster(command: Callable[..., None]) -> Callable[..., None]:
-    """Pass a command the cluster that the options name, and refuse when there is none."""
-
-    @click.pass_context
-    def wrapped(context: click.Context, /, **arguments: Any) -> None:
-        name, state = context.obj
-        cluster = plans.load(name, state)
-        if cluster is None:
-            raise click.ClickException(f"there is no cluster '{name}'; make it with: pvc-lab --cluster {name} up")
-        command(cluster, **arguments)
-
-    return update_wrapper(wrapped, command)
-
-
-@contextmanager
-def exclusive(state: Path, name: str) -> Iterator[None]:
-    """Let one command at a time change a cluster. Raises LabError when another one does."""
-    with _lock(state, f"{name}.lock") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(f"another pvc-lab command is at work on cluster {name}; wait until it has ended") from None
-        yield
-
-
-@contextmanager
-def planning(state: Path) -> Iterator[None]:
-    """Wait for a turn at planning or removing clusters, so that no two take the same subnets."""
-    with _lock(state, "lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _lock(state: Path, name: str) -> TextIO:
-    state.mkdir(parents=True, exist_ok=True)
-    return (state / name).open("w")
-
-
-def check_host(cluster: Cluster, host: str) -> None:
-    if host not in cluster.hosts:
-        raise LabError(f"there is no host '{host}' in cluster {cluster.name}; there are {', '.join(cluster.hosts)}")
-
-
 publish_option = click.option(
     "--publish", type=click.IntRange(1, 65535), help="Port of 127.0.0.1 for the API and the web page. [default: 7370]"
 )
+host_argument = click.argument("host")
+networks_argument = click.argument("networks", nargs=-1, type=click.Choice(list(NETWORKS)))
 
 
 @cli.command()
 @click.option(
     "--profile",
     type=click.Choice(list(plans.NODES)),
-    default="light",
-    show_default=True,
-    help="light: one of each service.",
+    help="light: one of each service, on a host of its own; full: three of each, on the nodes. [default: light]",
 )
 @publish_option
 @click.pass_obj
-def up(options: tuple[str, Path], profile: plans.Profile, publish: int | None) -> None:
+def up(options: tuple[str, Path], profile: plans.Profile | None, publish: int | None) -> None:
     """Start the cluster, or what of it is not running, and wait until it is healthy."""
     cluster = bring_up(*options, profile, publish)
     click.echo(f"""
@@ -114,11 +70,15 @@ Cluster {cluster.name} is healthy.
   token          in {cluster.token_file}""")
 
 
-def bring_up(name: str, state: Path, profile: plans.Profile, publish: int | None) -> Cluster:
+def bring_up(name: str, state: Path, profile: plans.Profile | None, publish: int | None) -> Cluster:
     """The cluster ``name``, healthy. Raises LabError with what failed, and whether there is something to remove."""
     with exclusive(state, name):
         with planning(state):
-            cluster = plans.load(name, state) or plans.plan(name, state, profile, publish)
+            cluster = plans.load(name, state) or plans.plan(name, state, profile or "light", publish)
+            if profile not in (None, cluster.profile):
+                raise LabError(
+                    f"cluster {name} is of the profile {cluster.profile}; take it down first, or choose another name"
+                )
             if publish not in (None, cluster.publish):
                 raise LabError(
                     f"cluster {name} is published on port {cluster.publish}; to change it, take it down first"
@@ -170,16 +130,23 @@ def down(options: tuple[str, Path], everything: bool) -> None:
 @cli.command()
 @with_cluster
 def status(cluster: Cluster) -> None:
-    """Show the hosts, their services, and the cables that are cut."""
+    """Show the hosts, their services, the cables that are cut, and the condition of the BMCs."""
     table = Table("host", "service", "state", "since", "networks cut")
     running = namespaces.running(cluster)
     for host in cluster.hosts:
-        if host not in running:
-            table.add_row(host, "", "[red]off[/red]")
-            continue
         cut = ", ".join(network.cut_networks(cluster, host))
-        for index, line in enumerate(_service_lines(cluster, host)):
+        if host not in running:
+            lines = [("", "[red]off[/red]", "")]
+        elif namespaces.is_paused(cluster, host):
+            lines = [("", "[yellow]paused[/yellow]", "")]
+        else:
+            lines = _service_lines(cluster, host)
+        for index, line in enumerate(lines):
             table.add_row(host if index == 0 else "", *line, cut if index == 0 else "")
+    for node in cluster.bmcs:
+        condition = bmcs.condition(cluster, node)
+        colour = "green" if condition is Condition.OK else "red"
+        table.add_row(f"BMC of {node}", "", f"[{colour}]{condition}[/{colour}]")
     Console().print(table)
 
 
@@ -190,55 +157,103 @@ def _service_lines(cluster: Cluster, host: str) -> list[tuple[str, str, str]]:
     lines = []
     for line in output.splitlines():
         state, path, rest = line.split(": ", 2)
-        seconds = next(word for word in rest.replace(",", "").split() if word.endswith("s") and word[:-1].isdigit())
+        words = rest.replace(",", "").split()  # without seconds as long as the host boots
+        seconds = next((word for word in words if word.endswith("s") and word[:-1].isdigit()), "")
         colour = "green" if state == "run" else "red"
         lines.append((Path(path).name, f"[{colour}]{state}[/{colour}]", seconds.replace("s", " s")))
     return lines
 
 
 @cli.command()
-@click.argument("host")
+@host_argument
+@click.option("--bmc", is_flag=True, help="The power of its BMC too, as when the supply fails.")
 @with_cluster
-def kill(cluster: Cluster, host: str) -> None:
+def kill(cluster: Cluster, host: str, bmc: bool) -> None:
     """Take a host's power away: all its processes die at once, and its network with them."""
-    check_host(cluster, host)
-    if host not in namespaces.running(cluster):
-        raise LabError(f"{host} is off already")
-    namespaces.kill(cluster, host)
+    check_running(cluster, host)
+    if bmc:
+        bmcs.check_node(cluster, host)
+        bmcs.set_condition(cluster, host, Condition.DEAD)
+    power.power_off(cluster, host)
 
 
 @cli.command()
-@click.argument("host")
+@host_argument
 @with_cluster
 def start(cluster: Cluster, host: str) -> None:
-    """Give a killed host its power back, and wait until its services answer."""
+    """Give a killed host and its BMC their power back, and wait until the host's services answer."""
     check_host(cluster, host)
     with exclusive(cluster.state.parent, cluster.name):
         Startup(cluster).start(host)
 
 
 @cli.command()
-@click.argument("host")
-@click.argument("networks", nargs=-1, type=click.Choice(list(NETWORKS)))
+@host_argument
 @with_cluster
-def cut(cluster: Cluster, host: str, networks: tuple[str, ...]) -> None:
-    """Pull a host's cables out: of the networks named, or of all."""
-    check_host(cluster, host)
-    network.set_cables(cluster, host, networks or tuple(NETWORKS), up=False)
+def reset(cluster: Cluster, host: str) -> None:
+    """Let a host's kernel panic: all its processes die at once, and it boots anew by itself, with the disk it had."""
+    check_running(cluster, host)
+    power.reset(cluster, host)
 
 
 @cli.command()
-@click.argument("host")
-@click.argument("networks", nargs=-1, type=click.Choice(list(NETWORKS)))
+@click.argument("node")
+@click.argument("condition", type=click.Choice([word.value for word in Condition]))
+@with_cluster
+def bmc(cluster: Cluster, node: str, condition: str) -> None:
+    """Bring a node's BMC into a condition: ok; cut: its cable is pulled out; hang: it takes packets and does not
+    answer; lie: it takes the command to switch and does nothing; dead: it has no power."""
+    bmcs.check_node(cluster, node)
+    bmcs.set_condition(cluster, node, Condition(condition))
+
+
+@cli.command()
+@host_argument
+@with_cluster
+def pause(cluster: Cluster, host: str) -> None:
+    """Stop every process of a host where it is, as when its operating system hangs; the network stays plugged in."""
+    check_running(cluster, host)
+    namespaces.pause(cluster, host)
+
+
+@cli.command()
+@host_argument
+@with_cluster
+def resume(cluster: Cluster, host: str) -> None:
+    """Let a paused host go on where it was stopped."""
+    check_running(cluster, host)
+    namespaces.resume(cluster, host)
+
+
+@cli.command()
+@host_argument
+@networks_argument
+@with_cluster
+def cut(cluster: Cluster, host: str, networks: tuple[str, ...]) -> None:
+    """Pull a host's cables out: of the networks named, or of all. Those of the network bmc are two: that of the host
+    and that of its BMC."""
+    _set_cables(cluster, host, networks, up=False)
+
+
+@cli.command()
+@host_argument
+@networks_argument
 @with_cluster
 def heal(cluster: Cluster, host: str, networks: tuple[str, ...]) -> None:
     """Plug a host's cables in again: of the networks named, or of all."""
+    _set_cables(cluster, host, networks, up=True)
+
+
+def _set_cables(cluster: Cluster, host: str, networks: tuple[str, ...], *, up: bool) -> None:
     check_host(cluster, host)
-    network.set_cables(cluster, host, networks or tuple(NETWORKS), up=True)
+    present = cluster.networks(host)
+    if unknown := [name for name in networks if name not in present]:
+        raise LabError(f"there is no network {unknown[0]} in cluster {cluster.name}; there are {', '.join(present)}")
+    network.set_cables(cluster, host, networks or present, up=up)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("host")
+@host_argument
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @with_cluster
 def shell(cluster: Cluster, host: str, command: tuple[str, ...]) -> None:
@@ -249,7 +264,7 @@ def shell(cluster: Cluster, host: str, command: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@click.argument("host")
+@host_argument
 @click.argument("service", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are added.")
 @click.option(

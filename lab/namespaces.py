@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lab import loops, network
@@ -39,6 +40,8 @@ PRIVATE_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd
 # package that would also start a libvirtd of the machine's own.
 QEMU_USER = "libvirt-qemu"
 QEMU_ID = 64055
+
+_found: dict[str, int] = {}  # the init of each mark as it was found last: to look through all processes takes time
 
 
 def environment(cluster: Cluster, host: str) -> dict[str, str]:
@@ -118,9 +121,7 @@ def _has_booted(cluster: Cluster, host: str) -> bool:
 
 def enter(cluster: Cluster, host: str, argv: Sequence[str]) -> list[str]:
     """Command that runs ``argv`` inside a host. Raises LabError when the host is not running."""
-    pid = running(cluster).get(host)
-    if pid is None:
-        raise LabError(f"host {host} of cluster {cluster.name} is not running")
+    pid = _init(cluster, host)
     variables = [f"{name}={value}" for name, value in environment(cluster, host).items()]
     terminal = [f"TERM={os.environ['TERM']}"] if "TERM" in os.environ else []
     namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
@@ -129,15 +130,7 @@ def enter(cluster: Cluster, host: str, argv: Sequence[str]) -> list[str]:
 
 def running(cluster: Cluster) -> dict[str, int]:
     """The hosts that run, each with the process id of its init."""
-    hosts = {}
-    for pid, host in processes(cluster):
-        try:
-            ids = _status(pid, "NSpid").split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
-        if len(ids) > 1 and ids[-1] == "1":
-            hosts[host] = pid
-    return hosts
+    return {host: pid for pid, host in processes(cluster) if _is_init(pid)}
 
 
 def kill(cluster: Cluster, host: str) -> None:
@@ -153,32 +146,96 @@ def kill_all(cluster: Cluster) -> None:
     """End every process that belongs to the cluster, half-started ones too."""
     for pid in running(cluster).values():
         _kill_host(pid)
-    for pid, _ in list(processes(cluster)):
-        _kill(pid)
+    while left := list(processes(cluster)):
+        for pid, _ in left:
+            _kill(pid)
+
+
+def kill_bmc(cluster: Cluster, node: str) -> None:
+    """End every process of a node's BMC, those included that are about to switch the node."""
+    while left := [pid for pid, end in processes(cluster) if end == cluster.bmc(node)]:
+        for pid in left:
+            _kill(pid)
+
+
+def pause(cluster: Cluster, host: str) -> None:
+    """Stop every process of a host, as a hanging operating system or a paused hypervisor does; its cables stay in."""
+    init = _init(cluster, host)
+    stopped: set[int] = set()
+    while new := _members(init) - stopped:  # one that was not stopped yet may have forked meanwhile
+        _signal(new, signal.SIGSTOP)
+        stopped |= new
+
+
+def resume(cluster: Cluster, host: str) -> None:
+    """Let every process of a host go on where it was stopped."""
+    _signal(_members(_init(cluster, host)), signal.SIGCONT)
+
+
+def is_paused(cluster: Cluster, host: str) -> bool:
+    return _status(_init(cluster, host), "State").split()[0] == "T"
+
+
+def _init(cluster: Cluster, host: str) -> int:
+    """Process id of a host's init. Raises LabError when the host is not running."""
+    mark = f"{cluster.name}/{host}"
+    pid = _found.get(mark)
+    if pid is None or _mark(pid) != mark or not _is_init(pid):
+        pid = running(cluster).get(host)
+        if pid is None:
+            raise LabError(f"host {host} of cluster {cluster.name} is not running")
+        _found[mark] = pid
+    return pid
+
+
+def _members(init: int) -> set[int]:
+    """The processes in the process namespace of a host's init."""
+    own = loops.namespace(init, "pid")
+    pids = (int(process.name) for process in Path("/proc").glob("[0-9]*"))
+    return {pid for pid in pids if own and loops.namespace(pid, "pid") == own}
+
+
+def _signal(pids: Collection[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _kill_host(init: int) -> None:
     """Kill a host's init, thereby all in its process namespace, and then who entered the host from outside."""
-    mounts = loops.mount_namespace(init)
+    mounts = loops.namespace(init, "mnt")
     devices = loops.devices(init) - loops.devices(os.getpid())
     _kill(init)
     for process in Path("/proc").glob("[0-9]*"):
-        if mounts and loops.mount_namespace(int(process.name)) == mounts:
+        if mounts and loops.namespace(int(process.name), "mnt") == mounts:
             _kill(int(process.name))
     loops.await_unmounted(devices)
 
 
 def processes(cluster: Cluster | None = None) -> Iterator[tuple[int, str]]:
     """Process id and host of each process that carries the cluster's mark, or that of any cluster."""
-    prefix = f"{MARK}={cluster.name}/" if cluster else f"{MARK}="
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (process / "environ").read_text(errors="replace").split("\0")
-        except OSError:
-            continue  # it ended meanwhile
-        for variable in variables:
-            if variable.startswith(prefix):
-                yield int(process.name), variable.removeprefix(prefix)
+        name, _, host = _mark(int(process.name)).partition("/")
+        if name and (cluster is None or name == cluster.name):
+            yield int(process.name), host
+
+
+def _mark(pid: int) -> str:
+    """The mark that a process carries, CLUSTER/HOST; empty when it has none, or ended."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
+    except OSError:
+        return ""
+    return next((value for name, _, value in (each.partition("=") for each in variables) if name == MARK), "")
+
+
+def _is_init(pid: int) -> bool:
+    """Whether a process is the first of a process namespace beneath ours."""
+    try:
+        ids = _status(pid, "NSpid").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it ended meanwhile
+    return len(ids) > 1 and ids[-1] == "1"
 
 
 def _status(pid: int, key: str) -> str:

@@ -17,9 +17,9 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from lab import hosts, kernel, loops, namespaces, network
+from lab import bmc, hosts, kernel, loops, namespaces, network, power
 from lab.backing import tail
-from lab.cluster import INFRA, Cluster
+from lab.cluster import Cluster
 from lab.errors import LabError, run, succeeds
 from lab.progress import Progress
 from lab.service import Service
@@ -43,15 +43,16 @@ class Startup:
         Raises LabError naming the part that did not come up, with the end of its log; what was started stays up.
         """
         cluster = self.cluster
-        namespaces.create_mount_points(_mount_points(cluster))
         with self.progress.step("bridges and links"):
-            network.create_switch(cluster)
-        infra = self._pool.submit(self._up_host, INFRA, hosts.services(cluster, INFRA))
+            prepare(cluster)
+        others = {host: hosts.services(cluster, host) for host in cluster.hosts if host not in cluster.nodes}
+        booting = [self._pool.submit(self._up_host, host, others[host]) for host in others]
+        booting += [self._pool.submit(self._start_bmc, node) for node in cluster.bmcs]
         try:
             with self.progress.step("guest kernel, and how this machine runs it"):
                 domain_type = kernel.domain_type()
             nodes = {node: hosts.services(cluster, node, domain_type) for node in cluster.nodes}
-            self._all([infra, *(self._pool.submit(self._up_host, node, nodes[node]) for node in nodes)])
+            self._all([*booting, *(self._pool.submit(self._up_host, node, nodes[node]) for node in nodes)])
             with self.progress.step("tables and the first user"):
                 _prepare_database(cluster)
             self._all([self._pool.submit(self._release, node, nodes[node]) for node in nodes])
@@ -65,13 +66,14 @@ class Startup:
 
     def start(self, host: str) -> None:
         """Give a host that was killed its power back, and return when it takes part in the cluster again."""
-        if host in namespaces.running(self.cluster):
+        if power.is_on(self.cluster, host):
             raise LabError(f"{host} is running already")
-        services = hosts.services(self.cluster, host, kernel.domain_type())
         try:
-            self._boot(host, services)
-            self._await_services(host, services)
-            if host != INFRA:
+            if host in self.cluster.bmcs:
+                self._start_bmc(host)
+            self._boot(host)
+            self._await_services(host, hosts.services(self.cluster, host))
+            if host in self.cluster.nodes:
                 self._await_nodes((host,))
         except BaseException:
             self._give_up()
@@ -87,30 +89,41 @@ class Startup:
         for future in done:
             future.result()
 
+    def _start_bmc(self, node: str) -> None:
+        with self.progress.step(f"{node}: BMC"):
+            bmc.start(self.cluster, node)
+
     def _up_host(self, host: str, services: Sequence[Service]) -> None:
         """Boot a host that is not running, and wait for those of its services that need no database."""
-        if host not in namespaces.running(self.cluster):
-            self._boot(host, services, hold=hosts.PVC_SERVICES)
+        if not power.is_on(self.cluster, host):
+            self._boot(host, hold=hosts.PVC_SERVICES)
+        elif namespaces.is_paused(self.cluster, host):
+            raise LabError(f"{host} is paused; let it go on with: pvc-lab --cluster {self.cluster.name} resume {host}")
         self._await_services(host, [service for service in services if service.name not in hosts.PVC_SERVICES])
 
     def _release(self, host: str, services: Sequence[Service]) -> None:
         namespaces.release(self.cluster, host)
         self._await_services(host, [service for service in services if service.name in hosts.PVC_SERVICES])
 
-    def _boot(self, host: str, services: Sequence[Service], hold: Sequence[str] = ()) -> None:
+    def _boot(self, host: str, hold: Sequence[str] = ()) -> None:
         with self.progress.step(f"{host}: power on"):
-            namespaces.start(self.cluster, host, services, hold=hold)
+            power.power_on(self.cluster, host, hold=hold)
 
     def _await_services(self, host: str, services: Sequence[Service]) -> None:
         """Wait until each of a host's services answers. Raises LabError for the first that does not."""
 
         def await_service(service: Service) -> None:
-            command = namespaces.enter(self.cluster, host, service.ready)
             with self.progress.step(f"{host}: {service.name}"):
                 log = self.cluster.log(host, service.name)
-                self._wait(f"{service.name} on {host}", lambda: succeeds(command), log)
+                self._wait(f"{service.name} on {host}", lambda: self._answers(host, service), log)
 
         self._all([self._pool.submit(await_service, service) for service in services])
+
+    def _answers(self, host: str, service: Service) -> bool:
+        try:
+            return succeeds(namespaces.enter(self.cluster, host, service.ready))
+        except LabError:
+            return False  # a BMC that fences it has switched it off, and on again in a moment
 
     def _await_nodes(self, nodes: Sequence[str]) -> None:
         log = self.cluster.log(nodes[0], "pvc-node")
@@ -122,7 +135,7 @@ class Startup:
         cluster = self.cluster
         log = cluster.state / "publish.log"
         if not _is_published(cluster):
-            targets = [f"{cluster.address(node, 'upstream')}:{hosts.WEB_PORT}" for node in cluster.nodes]
+            targets = [f"{cluster.address(node, 'upstream')}:{hosts.WEB_PORT}" for node in cluster.coordinators]
             with log.open("ab") as output:
                 subprocess.Popen(
                     [sys.executable, "-m", "lab.publish", str(cluster.publish), *targets],
@@ -145,8 +158,16 @@ class Startup:
                 raise LabError(f"{what}: not waited for any longer")
 
 
+def prepare(cluster: Cluster) -> None:
+    """Make what hosts and BMCs are plugged into, and what the hosts are mounted on."""
+    namespaces.create_mount_points(_mount_points(cluster))
+    network.create_switch(cluster)
+
+
 def down(cluster: Cluster) -> None:
     """Take everything of the cluster away, however much or little of it there is."""
+    for node in cluster.bmcs:
+        bmc.stop(cluster, node)  # which might give its node power
     for host in cluster.hosts:
         network.disconnect(cluster, host)
     namespaces.kill_all(cluster)
@@ -180,7 +201,7 @@ def _prepare_database(cluster: Cluster) -> None:
         ["--username", "admin", "--password-file", str(cluster.password_file), "--token-file", str(cluster.token_file)]
     )
     script = f"{manage} migrate --noinput && {manage} create_admin {admin}"
-    run(*namespaces.enter(cluster, cluster.nodes[0], ["sh", "-c", script]))
+    run(*namespaces.enter(cluster, cluster.coordinators[0], ["sh", "-c", script]))
 
 
 def _nodes_run(cluster: Cluster, nodes: Sequence[str]) -> bool:

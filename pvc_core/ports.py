@@ -262,7 +262,7 @@ class BlockStore(Protocol):
         """Have Ceph refuse everything that any process at these hosts (IP addresses) sends, now or later, for
         ``seconds``, and mark the OSDs that live there down, so that none of them serves such a process from an older
         map. Returns once the map with it is in force for whoever opens an image after this. Doing it again begins the
-        time anew."""
+        time anew. Raises BadRequest for what is no address, and without any; Conflict for this client's own."""
         ...
 
     def readmit(self, hosts: Collection[str]) -> None:
@@ -270,7 +270,7 @@ class BlockStore(Protocol):
         ...
 
     def shut_out_hosts(self) -> set[str]:
-        """The hosts that are wholly shut out now."""
+        """The hosts that are wholly shut out now, each address in its shortest form."""
         ...
 
     def watchers(self, pool: str, name: str) -> list[str]:

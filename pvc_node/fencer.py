@@ -15,11 +15,10 @@ from pvc_core.config import Config
 from pvc_core.errors import PvcError, Stale
 from pvc_core.model.domain import parse
 from pvc_core.model.fence import Attempt, Fence, FenceStep, Method
-from pvc_core.model.node import Primary
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, VmEntry
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
 from pvc_core.ports import BlockStore, Clock, Power, PowerState, Session
-from pvc_core.rules import election, fencing, recovery
+from pvc_core.rules import fencing, recovery
 from pvc_core.rules.fencing import Action, Advance, Begin, CallOff, Close, PowerOn, Recover, Renew, Sight, Try
 from pvc_core.state import fences, records
 from pvc_core.state.cluster import ClusterState, Entry, Transaction
@@ -58,8 +57,8 @@ class _Progress:
     fence_began: float
     step: FenceStep
     since: float  # monotonic, when this fencer first saw the step
+    renewed: float  # monotonic, when it was shut out last; a new fencer takes that to be now
     tried: dict[Method, float] = field(default_factory=dict)
-    renewed: float | None = None
 
 
 class Fencer:
@@ -117,7 +116,7 @@ class Fencer:
         for name, entry in snapshot.fences.items():
             old, fence = self._progress.get(name), entry.fence
             if old is None or old.fence_began != fence.began:
-                old = _Progress(fence.began, fence.step, now)
+                old = _Progress(fence.began, fence.step, since=now, renewed=now)
             elif old.step is not fence.step:
                 old.step, old.since = fence.step, now
             kept[name] = old
@@ -130,7 +129,7 @@ class Fencer:
             due,
             {name: now - progress.since for name, progress in known},
             {(name, method): now - when for name, progress in known for method, when in progress.tried.items()},
-            {name: now - progress.renewed for name, progress in known if progress.renewed is not None},
+            {name: now - progress.renewed for name, progress in known},
             frozenset(self._mute()),
             self._stray,
         )
@@ -322,8 +321,11 @@ class Fencer:
         fence = entry.fence
         if "storage" in self._config.methods:
             self._prove(entry)
-            if self._blocks().shut_out_hosts() & set(fence.addresses):
-                self._try(entry, Method.STORAGE)  # what it ran is broken by now, so the fence goes its way
+            if self._blocks().shut_out_hosts() & set(fence.addresses):  # what it runs is broken: the fence goes its way
+                if fence.node == self._node:  # which Ceph's client would not shut out, and need not
+                    self._note(fence, lambda now: fencing.attempted(now, Method.STORAGE, Attempt(confirmed=True)))
+                else:
+                    self._try(entry, Method.STORAGE)
                 return
         self._end(entry, "it is back, and nothing was confirmed")
 
@@ -363,17 +365,6 @@ class Fencer:
         snapshot = self._settled()
         hosts = {name: entry.node.addresses.hosts() for name, entry in snapshot.nodes.items()}
         self._stray = frozenset(name for name in hosts if hosts[name] & shut_out and name not in snapshot.fences)
-        if self._node in self._stray:
-            self._hand_over(snapshot)
-
-    def _hand_over(self, snapshot: ClusterSnapshot) -> None:
-        """Nobody fences himself: let another coordinator be primary, if there is one."""
-        others = [name for name in election.candidates(snapshot) if name not in (self._node, *snapshot.fences)]
-        if others:
-            entry = self._state.get(records.PRIMARY)
-            successor = Primary(others[0], entry.value.epoch + 1)
-            self._transaction().update(entry, successor).commit()
-            log.warning("primary: %s => %s: this node is shut out of the storage", self._node, successor.node)
 
     def _write(self, entry: VmEntry, vm: Vm, status: VmStatus | None, fenced: FenceEntry | None = None) -> None:
         uuid = vm.uuid

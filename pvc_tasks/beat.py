@@ -16,7 +16,6 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import ConnectionClosedError, KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.recipe.election import Election
-from redis import Redis
 
 from pvc_core.config import Config
 from pvc_core.errors import PvcError
@@ -61,17 +60,20 @@ class Candidate:
 
     def _lead(self) -> None:
         from pvc_tasks.reaper import Reaper
+        from pvc_web.tasks import broker
 
         log.info("node %s leads the schedules", self._config.node.name)
-        redis = Redis.from_url(self._config.redis.url, socket_timeout=5, socket_connect_timeout=2)
-        reaper = Reaper(self._config.worker.heartbeat_limit, redis, self._node_is_alive)
+        worker = self._config.worker
+        redis = broker.client(self._config.redis)
+        reaper = Reaper(worker.heartbeat_limit, 3 * worker.heartbeat_interval, redis, self._node_is_alive)
         scheduler: Any = None
         while not self._over.is_set():
             close_old_connections()
             try:
                 reaper.sweep()
                 scheduler = scheduler or _make_scheduler()
-                scheduler.tick()
+                if not self._over.is_set():  # the sweep may have waited for the database, and another leads by now
+                    scheduler.tick()
             except (DatabaseError, PvcError) as error:
                 log.warning("schedules wait: %s", " ".join(str(error).split()))
                 connection.close()
@@ -127,7 +129,9 @@ def main() -> int:
     except PvcError as error:
         sys.exit(f"Error: {error}")
     from pvc_web.config import cluster
+    from pvc_web.database.base import limit_answers
 
+    limit_answers()
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     beat = Beat(cluster.config())

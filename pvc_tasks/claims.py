@@ -35,10 +35,10 @@ class Ending:
     result: Mapping[str, Any] | None = None
 
 
-def claim(task_id: uuid.UUID, worker: str) -> Task | None:
-    """Begin a queued task. None when it is not queued: another worker has it, or it is over."""
-    token = uuid.uuid4()
-    claimed = Task.objects.filter(pk=task_id, state=TaskState.QUEUED).update(
+def claim(task_id: uuid.UUID, worker: str, token: uuid.UUID) -> Task | None:
+    """Begin a queued task. None when it is not queued: another worker has it, or it is over. With the same ``token``,
+    a fresh one, it may be called again when its answer was lost."""
+    Task.objects.filter(pk=task_id, state=TaskState.QUEUED).update(
         state=TaskState.RUNNING,
         claim=token,
         worker=worker,
@@ -47,9 +47,7 @@ def claim(task_id: uuid.UUID, worker: str) -> Task | None:
         attempt=F("attempt") + 1,
         undoable=[],
     )
-    if not claimed:
-        return None
-    return Task.objects.select_related("requested_by").get(pk=task_id)
+    return Task.objects.select_related("requested_by").filter(pk=task_id, claim=token).first()
 
 
 def beat(claims: list[uuid.UUID]) -> dict[uuid.UUID, bool]:

@@ -16,6 +16,7 @@ from pvc_core.config import WorkerConfig
 from pvc_core.ops.base import Operation, Run
 from pvc_tasks import claims
 from pvc_tasks.children import run_children
+from pvc_tasks.persist import persist
 from pvc_web.tasks.models import Task
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,11 @@ class Execution:
         return self._interrupt.is_set() and not self._cancel.is_set()
 
     def claimed(self) -> bool:
-        return not self._lost.is_set() and time.monotonic() - self._confirmed < self._trust
+        """Whether the task is still ours. When the last heartbeat is too old to tell, the database is asked, and waited
+        for."""
+        if not self._lost.is_set() and time.monotonic() - self._confirmed >= self._trust:
+            persist(f"task {self.task.id}", self._ask)
+        return not self._lost.is_set()
 
     def cancel_requested(self) -> bool:
         return self._cancel.is_set() or self._interrupt.is_set()
@@ -78,8 +83,18 @@ class Execution:
         """Record what is left behind if this worker dies now."""
         self._write(undoable=descriptions)
 
-    def wait_children(self, children: list[Operation], timeout: float) -> list[tuple[Operation, str]]:
-        return run_children(self.task, self, children, timeout)
+    def wait_children(
+        self, children: list[Operation], timeout: float, at_once: int, ended: Callable[[int], object]
+    ) -> list[tuple[Operation, str]]:
+        return run_children(self.task, self, children, timeout, at_once, ended)
+
+    def _ask(self) -> None:
+        asked_at = time.monotonic()
+        cancel = claims.beat([self.task.claim]).get(self.task.claim)
+        if cancel is None:
+            self.lose()
+        else:
+            self.confirm(asked_at, cancel)
 
     def _write(self, **fields: Any) -> None:
         """Write to the record. While the database is away, what is to be written is kept for the next time."""

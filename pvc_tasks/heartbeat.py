@@ -18,6 +18,8 @@ from pvc_web.tasks.notices import Notice, notices
 
 log = logging.getLogger(__name__)
 
+RETRY_INTERVAL = 0.5  # seconds between two attempts while the database is away
+
 
 class Heartbeat:
     """A thread that confirms, every ``interval`` seconds, that each execution still owns its task."""
@@ -54,7 +56,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         with notices.listening(self._on_notice):
-            while not self._stop.wait(self._interval):
+            while not self._stop.wait(self._interval if self._beating else min(self._interval, RETRY_INTERVAL)):
                 try:
                     self._beat()
                 except DatabaseError as error:
@@ -65,6 +67,7 @@ class Heartbeat:
         connection.close()
 
     def _beat(self) -> None:
+        connection.ensure_connection()  # which may take a while, that is not to be counted
         asked_at = time.monotonic()
         executions = self.executions()
         if not executions:

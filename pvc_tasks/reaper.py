@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from redis import Redis
@@ -22,28 +23,44 @@ from pvc_web.tasks.models import Task
 
 log = logging.getLogger(__name__)
 
-RESEND_AFTER = timedelta(seconds=5)  # a message that is on its way for longer is looked for
+RESEND_AFTER = timedelta(seconds=3)  # a message that is on its way for longer is looked for
 NODE_PATIENCE = timedelta(seconds=60)  # how long a task waits for a node that is not there
+GAP = 3.0  # seconds between two sweeps after which the database counts as having been away
 UNREACHABLE = "unreachable"
 
 
 class Reaper:
-    """``node_is_alive`` tells of a node's name whether its daemon runs."""
+    """``grace`` is how many seconds workers get to show that they live once the database is back; ``node_is_alive``
+    tells of a node's name whether its daemon runs."""
 
-    def __init__(self, heartbeat_limit: float, redis: Redis, node_is_alive: Callable[[str], bool]) -> None:
+    def __init__(
+        self, heartbeat_limit: float, grace: float, redis: Redis, node_is_alive: Callable[[str], bool]
+    ) -> None:
         self._heartbeat_limit = timedelta(seconds=heartbeat_limit)
+        self._grace = grace
+        self._swept = self._answers_since = float("-inf")
         self._redis = redis
         self._node_is_alive = node_is_alive
 
     def sweep(self) -> None:
         """Look once at everything that is not over. Raises the database's errors."""
-        settle_lost(Q(heartbeat__lt=Now() - self._heartbeat_limit), "its worker does not answer")
+        if self._is_judge():
+            settle_lost(Q(heartbeat__lt=Now() - self._heartbeat_limit), "its worker does not answer")
         self._stop_orphans()
         self._fail_unreachable()
         try:
             self._send_again()
         except RedisError as error:
             log.warning("Redis does not answer: %s", error)
+        self._swept = time.monotonic()
+
+    def _is_judge(self) -> bool:
+        """Whether a missing heartbeat means anything: while the database was away, nobody could renew one."""
+        connection.cursor().close()  # which may take as long as a leader's succession
+        now = time.monotonic()
+        if now - self._swept > GAP:
+            self._answers_since = now
+        return now - self._answers_since >= self._grace
 
     def _stop_orphans(self) -> None:
         """Children go with their parent, however that ended."""
@@ -72,8 +89,8 @@ class Reaper:
             missing = [task for task in tasks if str(task.id) not in present]
             if missing:
                 log.warning("%d tasks of queue %s have no message, and are sent again", len(missing), queue)
-                Task.objects.filter(pk__in=[task.pk for task in missing]).update(sent=Now())
-                broker.send(missing)
+                if broker.send(missing):
+                    Task.objects.filter(pk__in=[task.pk for task in missing]).update(sent=Now())
 
 
 _OVER = [state for state in TaskState if state.ended]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 
 import msgspec
-from django.db import Error as DatabaseError
-from django.db import close_old_connections, connection
+from django.db import close_old_connections
 
 from pvc_core.errors import Cancelled, ClaimLost, Failed, PvcError
 from pvc_core.model.task import TaskState
@@ -17,10 +15,10 @@ from pvc_tasks import claims
 from pvc_tasks.claims import Ending
 from pvc_tasks.execution import Execution, RecordedRun
 from pvc_tasks.heartbeat import Heartbeat
+from pvc_tasks.persist import persist
 
 log = logging.getLogger(__name__)
 
-RECORD_INTERVAL = 1.0  # seconds between two attempts to record an end while the database is away
 INTERRUPTED = "interrupted by the stop of its worker"
 
 
@@ -34,13 +32,10 @@ class Runner:
         self._heartbeat.start()
 
     def run(self, task_id: str) -> None:
-        """Perform a task, unless another worker has it or it is over."""
+        """Perform a task, unless another worker has it or it is over. Waits for a database that is away."""
         close_old_connections()
-        try:
-            task = claims.claim(uuid.UUID(task_id), self._worker)
-        except DatabaseError as error:
-            log.warning("task %s stays queued: the database does not answer: %s", task_id, " ".join(str(error).split()))
-            return
+        token = uuid.uuid4()
+        task = persist(f"task {task_id}", lambda: claims.claim(uuid.UUID(task_id), self._worker, token))
         if task is None:
             log.info("task %s is another worker's, or over", task_id)
             return
@@ -49,7 +44,7 @@ class Runner:
         with self._heartbeat.holding(execution):
             ending = self._perform(execution)
             if ending is not None:
-                self._record(execution, ending)
+                persist(f"the end of task {task_id}", lambda: self._record(execution, ending))
 
     def interrupt(self) -> None:
         """Make everything that runs stop at its next step and undo."""
@@ -84,19 +79,6 @@ class Runner:
         return Ending(TaskState.SUCCEEDED, str(result.get("message", "done")), result=result)
 
     def _record(self, execution: Execution, ending: Ending) -> None:
-        """Write the end down, for as long as the task is ours: the database may be away for a while."""
-        pause = threading.Event()
-        while execution.claimed():
-            try:
-                self._settle(execution, ending)
-                return
-            except DatabaseError as error:
-                log.warning("task %s: its end is not recorded yet: %s", execution.task.id, " ".join(str(error).split()))
-                connection.close()
-                pause.wait(RECORD_INTERVAL)
-        log.error("task %s was given away before its end could be recorded: %s", execution.task.id, ending)
-
-    def _settle(self, execution: Execution, ending: Ending) -> None:
         task = execution.task
         if execution.interrupted and ending.state is TaskState.CANCELLED:
             ours, state = claims.give_back(task, INTERRUPTED, counted=False), TaskState.QUEUED
@@ -105,4 +87,4 @@ class Runner:
         if ours:
             log.info("task %s (%s): running => %s: %s", task.id, task, state, ending.message)
         else:
-            log.warning("task %s (%s) was given away before it ended", task.id, task)
+            log.warning("task %s (%s): its end is recorded already, or it was given away before", task.id, task)

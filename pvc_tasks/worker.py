@@ -9,10 +9,10 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TypeVar
+from queue import SimpleQueue
+from typing import IO
 
 import django
-from django.db import Error as DatabaseError
 from django.db.models import Q
 
 from pvc_core.config import Config
@@ -24,9 +24,6 @@ from pvc_core.ops.base import Tools
 log = logging.getLogger("pvc_tasks.worker")
 
 STOP_PATIENCE = 10.0  # seconds that running tasks get to end after SIGTERM; what still runs then is undone
-START_INTERVAL = 2.0  # seconds between two attempts to reach what a worker cannot start without
-
-T = TypeVar("T")
 
 
 def main(arguments: list[str]) -> None:
@@ -49,19 +46,22 @@ def serve(config: Config, lane: Lane, make_tools: Callable[[], Tools]) -> int:
     from celery.signals import worker_shutting_down
 
     from pvc_tasks.consumer import make_worker
+    from pvc_tasks.persist import persist
     from pvc_tasks.reaper import settle_lost
     from pvc_tasks.runner import Runner
+    from pvc_web.database.base import limit_answers
 
     if config.worker.heartbeat_limit < 3 * config.worker.heartbeat_interval:
         raise BadRequest("worker.heartbeat_limit must be at least three times worker.heartbeat_interval")
+    limit_answers()
     with exclusive(Path(config.daemon.state_directory) / f"worker-{lane}.lock"):
         name = f"{lane}@{config.node.name}"
-        tools = _persist("the cluster", make_tools)
+        tools = persist("the start", make_tools)
         # Nobody else has the lock, so whatever is still noted as this worker's was an earlier process's.
-        _persist("the database", lambda: settle_lost(Q(worker=name), "its worker was restarted"))
+        persist("the start", lambda: settle_lost(Q(worker=name), "its worker was restarted"))
         runner = Runner(name, tools)
-        stopping = threading.Event()
-        worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
+        stopping: SimpleQueue[None] = SimpleQueue()  # unlike an Event, it bears a second signal within the first
+        worker_shutting_down.connect(lambda **_: stopping.put(None), weak=False)
         threading.Thread(target=_press, args=(stopping, runner.interrupt), name="stopping", daemon=True).start()
         worker = make_worker(name, queues(config, lane), concurrency(config, lane), runner.run)
         worker.start()
@@ -70,9 +70,9 @@ def serve(config: Config, lane: Lane, make_tools: Callable[[], Tools]) -> int:
         return int(worker.exitcode or 0)
 
 
-def _press(stopping: threading.Event, interrupt: Callable[[], None]) -> None:
+def _press(stopping: SimpleQueue[None], interrupt: Callable[[], None]) -> None:
     """Once the worker has to stop, give its tasks a while, and then interrupt them."""
-    stopping.wait()
+    stopping.get()
     threading.Event().wait(STOP_PATIENCE)
     interrupt()
 
@@ -99,19 +99,6 @@ def exclusive(path: Path) -> IO[str]:
         file.close()
         raise Conflict(f"{path} is locked: this worker runs here already") from None
     return file
-
-
-def _persist(what: str, action: Callable[[], T]) -> T:
-    """The outcome of ``action``, tried again for as long as what it needs does not answer."""
-    pause = threading.Event()
-    while True:
-        try:
-            return action()
-        except (DatabaseError, PvcError) as error:
-            if isinstance(error, PvcError) and not error.retryable:
-                raise
-            log.warning("waiting for %s: %s", what, " ".join(str(error).split()))
-            pause.wait(START_INTERVAL)
 
 
 if __name__ == "__main__":

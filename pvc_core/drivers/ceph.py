@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +15,14 @@ import rados
 import rbd
 
 from pvc_core.config import CephConfig
-from pvc_core.drivers import qemu_img
+from pvc_core.drivers import ceph_fencing, qemu_img
 from pvc_core.drivers.ceph_connection import CephConnection, translated
+from pvc_core.drivers.ceph_fencing import host_of
 from pvc_core.drivers.ceph_map import mapped
 from pvc_core.errors import Conflict, DriverUnavailable, NotFound
+from pvc_core.model.address import plain
 from pvc_core.model.storage import PoolStats, StorageStatus, Volume
+from pvc_core.ports import Locker
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +95,7 @@ class CephBlockStore:
         if not self._ceph.pool_exists(name):
             raise NotFound(f"pool {name} does not exist in Ceph")
         self._ceph.command("osd pool delete", pool=name, pool2=name, yes_i_really_really_mean_it=True)
-        with self._ceph.session() as cluster, translated(f"pool {name}"):
-            cluster.wait_for_latest_osdmap()  # without it this client would find the pool for a moment longer
+        self._ceph.wait_for_map()  # without it this client would find the pool for a moment longer
 
     def pools(self) -> dict[str, PoolStats]:
         rows = self._ceph.command("df", detail="detail")["pools"]
@@ -182,16 +184,27 @@ class CephBlockStore:
         source = qemu_img.file_options(path, image_format)
         self._copy(source, self._options(pool, name), size, progress, cancelled)
 
-    def lockers(self, pool: str, name: str) -> list[str]:
+    def lockers(self, pool: str, name: str) -> list[Locker]:
         with self._image(pool, name) as image:
-            return [client for client, _cookie, _address in _lockers(image)]
+            return [Locker(client, host_of(address)) for client, _cookie, address in _lockers(image)]
 
-    def break_locks(self, pool: str, name: str) -> int:
+    def break_locks(self, pool: str, name: str, hosts: Collection[str] | None = None) -> int:
+        wanted = None if hosts is None else {plain(host) for host in hosts}
         with self._image(pool, name) as image:
-            held = _lockers(image)
+            held = [lock for lock in _lockers(image) if wanted is None or host_of(lock[2]) in wanted]
             for client, cookie, _address in held:
-                image.break_lock(client, cookie)
+                with suppress(rbd.ImageNotFound):  # somebody else broke this lock, or it was given back
+                    image.break_lock(client, cookie)  # librbd blocklists the client first
             return len(held)
+
+    def shut_out(self, hosts: Collection[str], seconds: float) -> None:
+        ceph_fencing.shut_out(self._ceph, hosts, seconds)
+
+    def readmit(self, hosts: Collection[str]) -> None:
+        ceph_fencing.readmit(self._ceph, hosts)
+
+    def shut_out_hosts(self) -> set[str]:
+        return ceph_fencing.shut_out_hosts(self._ceph)
 
     def watchers(self, pool: str, name: str) -> list[str]:
         with self._image(pool, name) as image:

@@ -6,9 +6,11 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import rados
@@ -73,9 +75,9 @@ class CephConnection:
         """A command to the monitors; its answer, decoded."""
         return json.loads(self._run("mon_command", prefix, {"format": "json", **arguments}) or "null")
 
-    def text(self, prefix: str, *, manager: bool = False, **arguments: object) -> str:
+    def text(self, prefix: str, *, manager: bool = False) -> str:
         """What a person would read."""
-        return self._run("mgr_command" if manager else "mon_command", prefix, arguments)
+        return self._run("mgr_command" if manager else "mon_command", prefix, {})
 
     def manager_command(self, prefix: str, **arguments: object) -> Any:
         """A command to the active manager daemon."""
@@ -107,15 +109,24 @@ class CephConnection:
                     self._cluster = None  # it is closed with the last call that uses it
             raise DriverUnavailable("Ceph has shut this client out; it will connect anew") from None
 
-    def own_hosts(self) -> set[str]:
-        """IP addresses from which Ceph sees this client come."""
+    def own_address(self) -> str:
+        """The address from which Ceph sees this client come, as Ceph writes it."""
         with self.session() as cluster, translated("the connection"):
-            return {cluster.get_addrs()}
+            return str(cluster.get_addrs())
 
     def wait_for_map(self) -> None:
-        """Wait until this client has the newest map of the OSDs."""
-        with self.session() as cluster:
-            cluster.wait_for_latest_osdmap()
+        """Wait until this client has the newest map of the OSDs. Raises DriverUnavailable when no monitor can say in
+        time which one that is."""
+        with self.session() as cluster, translated("the newest map of the OSDs"):
+            answer: Future[int] = Future()
+            # Ceph's call has no time-out of its own. A thread that never gets its answer must not keep the process.
+            Thread(target=_answer, args=(answer, cluster.wait_for_latest_osdmap), daemon=True).start()
+            try:
+                code = answer.result(MONITOR_TIMEOUT)
+            except TimeoutError:
+                code = -errno.ETIMEDOUT
+            if code < 0:
+                raise driver_error("the newest map of the OSDs", code, "")
 
     def option(self, name: str) -> str:
         """A value of ceph.conf or of the monitors' configuration."""
@@ -159,3 +170,10 @@ class CephConnection:
             cluster = rados.Rados(conffile=config.config_file, name=f"client.{config.user}", conf=options)
             cluster.connect(CONNECT_TIMEOUT)
         return cluster
+
+
+def _answer(future: Future[int], call: Callable[[], int]) -> None:
+    try:
+        future.set_result(call())
+    except (rados.Error, ValueError) as error:
+        future.set_exception(error)

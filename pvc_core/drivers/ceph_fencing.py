@@ -4,45 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from pvc_core.drivers.ceph_connection import CephConnection
 from pvc_core.errors import BadRequest, Conflict
+from pvc_core.model.address import plain
 
 WHOLE_HOST = ":0/0"  # port and nonce of an entry that is for every client at its address
 SIDE_BY_SIDE = 8  # commands; the monitors put those that come together into one map
 
 
-def plain(host: str) -> str:
-    """An IP address in the one form in which addresses are compared. Raises BadRequest."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        raise BadRequest(f"{host!r} is no IP address, which looks like 10.0.0.1 or fd00::1") from None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
-
-
 def host_of(address: str) -> str:
-    """The IP address in one of Ceph's addresses: ``10.0.0.1:6800/123`` or ``[fd00::1]:0/0``, after ``v1:``, ``v2:`` or
-    ``any:`` or without it."""
+    """The IP address in one of Ceph's addresses: ``10.0.0.1:6800/123`` or ``[fd00::1]:0/0``, with or without ``v1:``,
+    ``v2:`` or ``any:`` before it."""
     socket = address.partition("/")[0].removeprefix("v1:").removeprefix("v2:").removeprefix("any:")
-    return plain(socket.rpartition(":")[0].strip("[]"))
+    return plain(socket.rpartition(":")[0].removeprefix("[").removesuffix("]"))
 
 
 def shut_out(ceph: CephConnection, hosts: Collection[str], seconds: float) -> None:
     wanted = {plain(host) for host in hosts}
     if not wanted:
         raise BadRequest("no address is given that could be shut out")
-    if own := wanted & ceph.own_hosts():
-        raise Conflict(f"{', '.join(own)} is this client's own address, and nobody shuts out the host that it runs on")
-    # OSDs go first: so whoever finds a host on the list, even after a caller that died halfway, knows that the OSDs
-    # which are up there now came up with it on the list. They know the list, and each further shock would be for nothing.
+    own = host_of(ceph.own_address())
+    if own in wanted:
+        raise Conflict(f"{own} is the address of this very client, which cannot shut itself out")
+    # OSDs go first. So whoever finds a host on the list, even after a caller that died halfway, knows that the OSDs
+    # which are up there came up with the host on the list, and need not be marked down for it again.
     fresh = wanted - shut_out_hosts(ceph)
     _mark_down(ceph, fresh)
     _each(lambda host: _blocklist(ceph, "add", host, expire=float(seconds)), wanted)
-    _mark_down(ceph, fresh)  # one that came up before its host was on the list
+    _mark_down(ceph, fresh)  # those that came up in between
     ceph.wait_for_map()
 
 
@@ -56,13 +47,17 @@ def shut_out_hosts(ceph: CephConnection) -> set[str]:
 
 
 def _mark_down(ceph: CephConnection, hosts: Collection[str]) -> None:
-    ids = [str(osd["osd"]) for osd in _map(ceph)["osds"] if osd["up"] and _hosts_of_osd(osd) & set(hosts)]
+    """Mark the OSDs down that are up at these hosts."""
+    if not hosts:
+        return
+    ids = [str(osd["osd"]) for osd in _map(ceph)["osds"] if osd["up"] and not _osd_hosts(osd).isdisjoint(hosts)]
     if ids:
         ceph.command("osd down", ids=ids)
 
 
-def _hosts_of_osd(osd: dict[str, Any]) -> set[str]:
-    return {host_of(entry["addr"]) for kind in ("public_addrs", "cluster_addrs") for entry in osd[kind]["addrvec"]}
+def _osd_hosts(osd: dict[str, Any]) -> set[str]:
+    addresses = osd["public_addrs"]["addrvec"] + osd["cluster_addrs"]["addrvec"]
+    return {host_of(address["addr"]) for address in addresses}
 
 
 def _map(ceph: CephConnection) -> dict[str, Any]:
@@ -70,9 +65,9 @@ def _map(ceph: CephConnection) -> dict[str, Any]:
     return found
 
 
-def _blocklist(ceph: CephConnection, what: str, host: str, **arguments: object) -> None:
-    address = f"[{host}]{WHOLE_HOST}" if ":" in host else host + WHOLE_HOST
-    ceph.text("osd blocklist", blocklistop=what, addr=address, **arguments)
+def _blocklist(ceph: CephConnection, change: str, host: str, **arguments: float) -> None:
+    address = f"[{host}]" if ":" in host else host
+    ceph.command("osd blocklist", blocklistop=change, addr=address + WHOLE_HOST, **arguments)
 
 
 def _each(call: Callable[[str], None], hosts: Collection[str]) -> None:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pvc_core.errors import Cancelled, Conflict, DriverUnavailable, NotFound
+from pvc_core.errors import BadRequest, Cancelled, Conflict, DriverUnavailable, NotFound
+from pvc_core.model.address import plain
 from pvc_core.model.storage import PoolStats, StorageStatus, Volume
 from pvc_core.ports import Clock, Locker
 
@@ -38,13 +39,16 @@ class FakePool:
 
 
 class FakeBlocks:
-    """A test sets ``unavailable``, and gives an image ``lockers`` and ``watchers`` through ``image``. Time passes for
-    the hosts that are shut out where there is a ``clock``."""
+    """A test sets ``unavailable``, gives an image ``lockers`` and ``watchers`` through ``image``, and writes as the
+    process of some node does by ``write``. A host that is shut out gets in again by itself only where a ``clock``
+    says that its time is over. ``host`` is the address of whoever uses this object: it is refused as one's own."""
 
-    def __init__(self, capacity: int = 1024**4, clock: Clock | None = None) -> None:
+    def __init__(self, capacity: int = 1024**4, clock: Clock | None = None, host: str = "") -> None:
         self.capacity = capacity
         self._clock = clock
+        self._host = host
         self._shut_out: dict[str, float] = {}  # host -> until when, monotonic
+        self._clients_out: set[str] = set()
         self.pool_records: dict[str, FakePool] = {}
         self.unavailable = False
         self._ids = 0
@@ -163,22 +167,39 @@ class FakeBlocks:
             return list(self.image(pool, name).lockers)
 
     def break_locks(self, pool: str, name: str, hosts: Collection[str] | None = None) -> int:
+        wanted = None if hosts is None else {plain(host) for host in hosts}
         with self._lock:
             image = self.image(pool, name)
-            broken = [locker for locker in image.lockers if hosts is None or locker.host in hosts]
+            broken = [locker for locker in image.lockers if wanted is None or plain(locker.host) in wanted]
             image.lockers[:] = [locker for locker in image.lockers if locker not in broken]
+            self._clients_out |= {locker.client for locker in broken}
             return len(broken)
 
+    def write(self, pool: str, name: str, client: Locker) -> bool:
+        """Write as ``client``; the lock goes over to it, as RBD's exclusive lock goes to whoever writes. False when
+        Ceph refuses it, and nothing is changed."""
+        with self._lock:
+            image = self.image(pool, name)
+            if client.client in self._clients_out or plain(client.host) in self.shut_out_hosts():
+                return False
+            image.lockers[:] = [client]
+            return True
+
     def shut_out(self, hosts: Collection[str], seconds: float) -> None:
+        wanted = {plain(host) for host in hosts}
         with self._lock:
             self._answer()
-            self._shut_out |= dict.fromkeys(hosts, self._now() + seconds)
+            if not wanted:
+                raise BadRequest("no address is given that could be shut out")
+            if self._host in wanted:
+                raise Conflict(f"{self._host} is the address of this very client, which cannot shut itself out")
+            self._shut_out |= dict.fromkeys(wanted, self._now() + seconds)
 
     def readmit(self, hosts: Collection[str]) -> None:
         with self._lock:
             self._answer()
             for host in hosts:
-                self._shut_out.pop(host, None)
+                self._shut_out.pop(plain(host), None)
 
     def shut_out_hosts(self) -> set[str]:
         with self._lock:

@@ -221,11 +221,14 @@ def _begin(snapshot: ClusterSnapshot, sight: Sight, config: FencingConfig, now: 
 def _reason(entry: NodeEntry, sight: Sight, config: FencingConfig) -> str:
     """Why a node is to be fenced; empty when it is not."""
     name = entry.node.name
-    if name == sight.node:
-        return ""
-    if name in sight.stray:
+    if name in sight.stray:  # be it the primary itself
         return "it is shut out of the storage, so what it runs is broken"
-    if name not in sight.due or not _is_silent(entry) or (config.disable_on_ipmi_failure and name in sight.mute):
+    if (
+        name == sight.node
+        or name not in sight.due
+        or not _is_silent(entry)
+        or (config.disable_on_ipmi_failure and name in sight.mute)
+    ):
         return ""
     return "it has shown no sign of life"
 
@@ -320,5 +323,5 @@ def _keep(snapshot: ClusterSnapshot, entry: FenceEntry, sight: Sight, config: Fe
             yield from _tries(entry, (Method.POWER,), sight, config.retry_interval)
     elif fence.power.confirmed and fence.power.acted and config.power_on and not fence.power_restored:
         yield PowerOn(name, entry)
-    if fence.storage.confirmed and sight.renewed.get(name, RENEW) >= RENEW:
+    if fence.storage.confirmed and sight.renewed.get(name, 0.0) >= RENEW:
         yield Renew(name, entry)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
@@ -16,6 +18,7 @@ from rest_framework.views import set_rollback
 from pvc_core.errors import Failed, PvcError, Unavailable
 from pvc_web.api.answers import json_answer
 from pvc_web.api.schema import ErrorMessage
+from pvc_web.database.reads import READS, DatabaseLost
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse:
     if isinstance(error, (SuspiciousOperation, UnreadablePostError)):  # too large, too many fields, broken off
         return json_answer(ErrorMessage(message=f"the body cannot be read: {error}", code="bad_request"), 400)
     if isinstance(error, (OperationalError, InterfaceError)):
-        log.error("%s: the database does not answer: %s", context["request"].path, error)
-        return json_answer(ErrorMessage(message="the database does not answer", code=Unavailable.code), 503)
+        log.error("%s: the database does not answer: %s", context["request"].path, " ".join(str(error).split()))
+        return _database_lost(context["request"])
     if isinstance(error, PermissionDenied):
         return json_answer(ErrorMessage(message="you may not do this", code="forbidden"), 403)
     if isinstance(error, exceptions.APIException):
@@ -47,6 +50,21 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse:
 def unknown_path(request: HttpRequest | Request, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's answer to a path that no view serves."""
     return json_answer(ErrorMessage(message=f"there is nothing at {request.path}", code="not_found"), 404)
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Django's answer where something other than a view of the API raised an error: a page, a session."""
+    error = sys.exc_info()[1]
+    assert isinstance(error, Exception)
+    return handle(error, {"request": request})
+
+
+def _database_lost(request: HttpRequest | Request) -> HttpResponse:
+    advice = "try again in a few seconds"
+    if request.method not in READS:
+        advice = "what was asked for may have been accepted all the same, so look at the tasks before you ask again"
+    error = ErrorMessage(message=f"the database does not answer; {advice}", code=Unavailable.code)
+    return DatabaseLost(msgspec.json.encode(error), content_type="application/json")
 
 
 def _framework_error(error: exceptions.APIException) -> HttpResponse:

@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from pvc_core import __version__
 from pvc_core.config import Config
-from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
-from pvc_core.rules.health import cluster_health, node_health
+from pvc_core.model.capacity import Capacity
+from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.rules.health import Health, cluster_health, node_health
 from pvc_web.api.schema import Document
 from pvc_web.vms.specs import usage_by_node
 
@@ -65,11 +66,21 @@ class ResourcesDocument(Document):
     disk: DiskSpaceDocument
 
 
+class SurvivalDocument(Document):
+    """Whether the cluster could lose any one of its nodes."""
+
+    survives: bool
+    nodes: Annotated[
+        dict[str, tuple[str, ...]], Meta(description="The machines that would have no place if that node died")
+    ]
+
+
 class ClusterStatus(Document):
     """The whole cluster at a glance."""
 
     cluster_health: HealthDocument
     node_health: Annotated[dict[str, HealthDocument], Meta(description="By name of the node")]
+    n_minus_1: Annotated[SurvivalDocument | None, Meta(description="Null until the primary has worked it out")]
     maintenance: Annotated[str, Meta(description="true or false, as a word")]
     primary_node: Annotated[str, Meta(description="none while there is none")]
     pvc_version: str
@@ -91,15 +102,15 @@ class PrimaryNode(Document):
 
 
 def cluster_status(snapshot: ClusterSnapshot, config: Config) -> ClusterStatus:
-    health = cluster_health(snapshot)
     osds = snapshot.storage.osd_states if snapshot.storage else {}
     return ClusterStatus(
-        cluster_health=HealthDocument(health=health.health, messages=health.messages),
-        node_health={name: _node_health(entry) for name, entry in snapshot.nodes.items()},
+        cluster_health=_health(cluster_health(snapshot)),
+        node_health={name: _health(node_health(snapshot, name)) for name in snapshot.nodes},
+        n_minus_1=_survival(snapshot.capacity),
         maintenance=str(snapshot.maintenance).lower(),
         primary_node=primary_name(snapshot),
         pvc_version=_version(snapshot),
-        upstream_ip=config.upstream_floating_ip,
+        upstream_ip=config.floating_addresses.upstream,
         resources=_resources(snapshot),
         nodes=_counts(f"{entry.daemon_state},{entry.node.domain_state}" for entry in snapshot.nodes.values()),
         vms=_counts(entry.shown_state.value for entry in snapshot.vms.values()),
@@ -120,9 +131,15 @@ def _counts(states: Iterable[str]) -> dict[str, int]:
     return {"total": counts.total(), **counts}
 
 
-def _node_health(entry: NodeEntry) -> HealthDocument:
-    health = node_health(entry)
+def _health(health: Health) -> HealthDocument:
     return HealthDocument(health=health.health, messages=health.messages)
+
+
+def _survival(capacity: Capacity | None) -> SurvivalDocument | None:
+    if capacity is None:
+        return None
+    nodes = {shortfall.node: shortfall.machines for shortfall in capacity.shortfalls}
+    return SurvivalDocument(survives=not nodes, nodes=nodes)
 
 
 def _version(snapshot: ClusterSnapshot) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "pvc_web.database.reads.RepeatReads",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -59,22 +61,22 @@ WSGI_APPLICATION = "pvc_web.config.wsgi.application"
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "HOST": PVC.postgresql.host,  # may name several, separated by commas: libpq finds the one that takes writes
-        "PORT": str(PVC.postgresql.port),
+        "ENGINE": "pvc_web.database",
+        "HOST": ",".join(host for host, _ in PVC.postgresql.servers),
+        "PORT": ",".join(str(port) for _, port in PVC.postgresql.servers),
         "NAME": PVC.postgresql.name,
         "USER": PVC.postgresql.user,
         "PASSWORD": PVC.secret(PVC.postgresql.password_file),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            "connect_timeout": 3,
+            "connect_timeout": 2,
             "target_session_attrs": "read-write",
             # A server that vanished without a word is noticed in seconds, not after the kernel's quarter of an hour.
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
             "keepalives_count": 3,
-            "tcp_user_timeout": 10000,
+            "tcp_user_timeout": 4000,
         },
     }
 }
@@ -140,9 +142,18 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: Redis comes back, and so do its messages
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "socket_connect_timeout": 2,
-    "socket_timeout": 10,
+    "master_name": PVC.redis.master_name,
+    "sentinel_kwargs": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    "socket_connect_timeout": 1,
+    "socket_timeout": 2,  # longer than the second for which a worker waits for a message
     "socket_keepalive": True,
+    # The same as of the database: a worker that only waits would never notice that nobody is there any more.
+    "socket_keepalive_options": {
+        socket.TCP_KEEPIDLE: 2,
+        socket.TCP_KEEPINTVL: 1,
+        socket.TCP_KEEPCNT: 3,
+        socket.TCP_USER_TIMEOUT: 4000,
+    },
     "health_check_interval": 10,
     "priority_steps": [0],
 }

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-API_APPS = ("api", "accounts", "tasks", "cluster", "nodes", "vms", "networks", "storage")
+API_APPS = ("api", "accounts", "tasks", "cluster", "faults", "nodes", "vms", "networks", "storage")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="ui:overview")),
@@ -14,3 +14,4 @@ urlpatterns = [
 ]
 
 handler404 = "pvc_web.api.errors.unknown_path"
+handler500 = "pvc_web.api.errors.broken"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from pvc_core.model.fence import Attempt, Fence, FenceStep
 from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, InterfaceStats, PluginResult
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
 from pvc_core.rules.health import node_health
@@ -54,6 +55,7 @@ class NodeDocument(Document):
     vcpu: NodeVcpuDocument
     memory: NodeMemoryDocument
     interfaces: dict[str, InterfaceStats]
+    fence: Annotated[str, Meta(description="How far its fence has come; empty while it is not fenced")]
 
 
 class NodeDaemonState(Document):
@@ -77,6 +79,27 @@ class NodeDomainState(Document):
     domain_state: DomainState
 
 
+class AttemptDocument(Document):
+    """What came of one way to make sure of a dead node."""
+
+    confirmed: bool
+    message: Annotated[str, Meta(description="What the last try said that failed")]
+
+
+class NodeFence(Document):
+    """How far the fence of a node has come."""
+
+    name: str
+    step: FenceStep
+    began: Annotated[float, Meta(description="Seconds since the epoch")]
+    since: Annotated[float, Meta(description="The same, of the present step")]
+    why: str
+    addresses: Annotated[tuple[str, ...], Meta(description="From which the storage takes nothing any more")]
+    storage: AttemptDocument
+    power: AttemptDocument
+    confirmed_by: Annotated[str, Meta(description="storage, power or hand; empty while it is not confirmed")]
+
+
 class NodeLog(Document):
     """The newest lines of a node's log."""
 
@@ -98,7 +121,7 @@ def node_document(snapshot: ClusterSnapshot, entry: NodeEntry, usage: Mapping[st
         kernel=stats.kernel if stats else "",
         os=stats.os if stats else "",
         arch=stats.arch if stats else "",
-        health=node_health(entry).health,
+        health=node_health(snapshot, name).health,
         health_plugins=tuple(plugin.name for plugin in stats.plugins) if stats else (),
         health_details=stats.plugins if stats else (),
         load=stats.load if stats else 0.0,
@@ -113,4 +136,23 @@ def node_document(snapshot: ClusterSnapshot, entry: NodeEntry, usage: Mapping[st
             free=memory.free if memory else 0,
         ),
         interfaces=stats.interfaces if stats else {},
+        fence=entry.fence.step.value if entry.fence else "",
     )
+
+
+def fence_document(fence: Fence) -> NodeFence:
+    return NodeFence(
+        name=fence.node,
+        step=fence.step,
+        began=fence.began,
+        since=fence.since,
+        why=fence.why,
+        addresses=fence.addresses,
+        storage=_attempt(fence.storage),
+        power=_attempt(fence.power),
+        confirmed_by=fence.confirmed_by or "",
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptDocument:
+    return AttemptDocument(confirmed=attempt.confirmed, message=attempt.message)

@@ -30,7 +30,16 @@ class DomainStateParameters(Parameters):
     action = EnumField(
         DomainState, only=(DomainState.FLUSH, DomainState.READY), help_text="Move all machines away, or back"
     )
+    stay = FlagField(default=False, help_text="For ready: leave the machines where they are")
     wait = FlagField(default=False, help_text="Answer when the machines have moved")
+
+
+class FenceParameters(Parameters):
+    action = serializers.ChoiceField(
+        choices=("confirm",),
+        help_text="confirm: the node is off by the caller's word, and its machines start elsewhere",
+    )
+    wait = FlagField(default=False, help_text="Answer when that is written")
 
 
 class LogParameters(Parameters):

@@ -7,9 +7,12 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from pvc_core.errors import NotFound
 from pvc_core.model.node import CoordinatorState, DomainState
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
-from pvc_core.ops.node import NodeFlush, NodePrimary, NodeReady, NodeSecondary
+from pvc_core.ops.fence import NodeFenceConfirm
+from pvc_core.ops.node import NodeFlush, NodeReady
+from pvc_core.ops.primary import NodePrimary, NodeSecondary
 from pvc_web.api import logs
 from pvc_web.api.answers import json_answer, page_answer
 from pvc_web.api.endpoints import ApiView, reads, writes
@@ -22,13 +25,16 @@ from pvc_web.nodes.documents import (
     NodeDaemonState,
     NodeDocument,
     NodeDomainState,
+    NodeFence,
     NodeLog,
+    fence_document,
     node_document,
 )
 from pvc_web.nodes.lookup import find_node
 from pvc_web.nodes.serializers import (
     CoordinatorStateParameters,
     DomainStateParameters,
+    FenceParameters,
     LogParameters,
     NodeListParameters,
 )
@@ -90,8 +96,23 @@ class NodeDomainStateView(ApiView):
     @writes(NodeFlush, NodeReady, summary="Move a node's machines away, or back", takes=DomainStateParameters)
     def post(self, request: Request, node: str, parameters: dict[str, Any]) -> HttpResponse:
         find(find_node(node))
-        operation = NodeFlush if parameters["action"] is DomainState.FLUSH else NodeReady
-        return respond(request, operation(node), wait=parameters["wait"])
+        flush = parameters["action"] is DomainState.FLUSH
+        operation = NodeFlush(node) if flush else NodeReady(node, parameters["stay"])
+        return respond(request, operation, wait=parameters["wait"])
+
+
+class NodeFenceView(ApiView):
+    @reads(NodeFence, "How far the fence of a node has come")
+    def get(self, request: Request, node: str) -> HttpResponse:
+        _, entry = find(find_node(node))
+        if entry.fence is None:
+            raise NotFound(f"node {node} is not fenced; it is {entry.daemon_state}")
+        return json_answer(fence_document(entry.fence))
+
+    @writes(NodeFenceConfirm, summary="Confirm by hand that a dead node is off", takes=FenceParameters)
+    def post(self, request: Request, node: str, parameters: dict[str, Any]) -> HttpResponse:
+        find(find_node(node))
+        return respond(request, NodeFenceConfirm(node), wait=parameters["wait"])
 
 
 class NodeLogView(ApiView):

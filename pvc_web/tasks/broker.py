@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.sentinel import Sentinel
 
+from pvc_core.config import RedisConfig
 from pvc_web.tasks.models import Task
 
 log = logging.getLogger(__name__)
+
+SILENCE = 2.0  # seconds for which a Redis that did not answer is left alone, so that not every request waits for it
 
 app = Celery("pvc", fixups=[])  # the fixup for Django closes connections that the worker means to keep
 app.config_from_object("django.conf:settings", namespace="CELERY")
 
 
-def send(tasks: Iterable[Task]) -> None:
-    """Give the tasks to their queues. What cannot be sent now is sent by the reaper when Redis answers again."""
+def client(config: RedisConfig) -> Redis:
+    """A client of the Redis that takes the messages now; where there are Sentinels, they are asked at each connection."""
+    options: dict[str, float] = {"socket_connect_timeout": 1, "socket_timeout": 2}
+    if config.sentinels:
+        return Sentinel(config.sentinels, **options).master_for(config.master_name)
+    return Redis.from_url(config.url, **options)
+
+
+_silent_until = 0.0
+
+
+def send(tasks: Iterable[Task]) -> bool:
+    """Give the tasks to their queues. False when Redis did not answer, now or a moment ago: what has no message is sent
+    by the reaper when Redis answers again."""
+    global _silent_until
     for task in tasks:
+        if time.monotonic() < _silent_until:
+            return False
         try:
             app.send_task(
                 task.operation,
@@ -29,4 +50,6 @@ def send(tasks: Iterable[Task]) -> None:
             )
         except OperationalError as error:
             log.warning("task %s could not be sent and waits in the database: %s", task.id, error)
-            return
+            _silent_until = time.monotonic() + SILENCE
+            return False
+    return True

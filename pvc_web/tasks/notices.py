@@ -114,9 +114,7 @@ class Notices:
 
 
 def _connect() -> Connection:
-    parameters = connection.get_connection_params()
-    parameters.pop("cursor_factory", None)
-    made: Connection = psycopg2.connect(**parameters)
+    made: Connection = connection.get_new_connection(connection.get_connection_params())
     made.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
     return made
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from pvc_core.errors import Busy, Conflict, Forbidden, NotFound
@@ -117,7 +117,10 @@ def _wait(task_id: uuid.UUID, timeout: float, done: Callable[[Task, Task], bool]
                 break
             changed.wait(min(left, RECHECK_INTERVAL))
             changed.clear()
-            task = get(task_id)
+            try:
+                task = get(task_id)
+            except (OperationalError, InterfaceError):  # its leader died; the task waits for the next one, and so do we
+                connection.close()
     return task
 
 

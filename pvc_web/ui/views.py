@@ -40,8 +40,12 @@ class Page(Guarded, LoginRequiredMixin, TemplateView):
         return [f"ui/{self.page}.html"]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        may_operate = self.request.user.may(Role.OPERATOR)  # type: ignore[union-attr]
-        return super().get_context_data(page=self.page, title=self.title, may_operate=may_operate, **kwargs)
+        user = self.request.user
+        rights = {
+            "may_operate": user.may(Role.OPERATOR),  # type: ignore[union-attr]
+            "may_administer": user.may(Role.ADMINISTRATOR),  # type: ignore[union-attr]
+        }
+        return super().get_context_data(page=self.page, title=self.title, **rights, **kwargs)
 
 
 class MachinePage(Page):

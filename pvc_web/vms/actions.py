@@ -105,6 +105,9 @@ class VmMetadataView(ApiView):
             migration_method=parameters["migration_method"],
             migration_max_downtime=parameters["migration_max_downtime"],
             profile=parameters["profile"],
+            priority=parameters["priority"],
+            affinity=parameters["affinity"],
+            anti_affinity=parameters["anti_affinity"],
         )
         return respond(request, operation)
 

@@ -104,6 +104,9 @@ class VmDocument(Document):
     node_autostart: bool
     migration_method: MigrationMethod
     migration_max_downtime: Annotated[int, Meta(description="Milliseconds")]
+    priority: Annotated[int, Meta(description="Of two machines for one place, the higher one gets it")]
+    affinity: Annotated[tuple[str, ...], Meta(description="Tags of machines whose node it is to share")]
+    anti_affinity: Annotated[tuple[str, ...], Meta(description="Tags of machines whose node it is to avoid")]
     tags: tuple[Tag, ...]
     snapshots: tuple[VmSnapshotDocument, ...]
     description: str
@@ -150,6 +153,9 @@ class VmMetadata(Document):
     node_autostart: Annotated[str, Meta(description="True or False, as a word")]
     migration_method: MigrationMethod
     migration_max_downtime: int
+    priority: int
+    affinity: tuple[str, ...]
+    anti_affinity: tuple[str, ...]
 
 
 class VmTags(Document):
@@ -187,6 +193,9 @@ def vm_document(snapshot: ClusterSnapshot, entry: VmEntry) -> VmDocument:
         node_autostart=meta.node_autostart,
         migration_method=meta.migration_method,
         migration_max_downtime=meta.migration_max_downtime,
+        priority=meta.priority,
+        affinity=meta.affinity,
+        anti_affinity=meta.anti_affinity,
         tags=vm.tags,
         snapshots=(),
         description=spec.description,
@@ -219,6 +228,9 @@ def vm_metadata(entry: VmEntry) -> VmMetadata:
         node_autostart=str(meta.node_autostart),
         migration_method=meta.migration_method,
         migration_max_downtime=meta.migration_max_downtime,
+        priority=meta.priority,
+        affinity=meta.affinity,
+        anti_affinity=meta.anti_affinity,
     )
 
 

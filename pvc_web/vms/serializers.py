@@ -7,10 +7,14 @@ from enum import StrEnum
 from rest_framework import serializers
 
 from pvc_core.model.snapshot import ShownState
-from pvc_core.model.vm import MigrationMethod, Selector
+from pvc_core.model.vm import MAX_PRIORITY, MigrationMethod, Selector
 from pvc_web.api.parameters import CsvField, EnumField, FlagField, PageParameters, Parameters, PatternField
 
 MAX_DOWNTIME = 300  # milliseconds; what a machine gets that says nothing of it
+
+PRIORITY = "Of two machines for one place, the higher one gets it"
+AFFINITY = "Tags of machines with which it shares a node where that is possible, separated by commas"
+ANTI_AFFINITY = "Tags of machines with which it shares no node where that is possible, separated by commas"
 
 
 class PowerAction(StrEnum):
@@ -50,6 +54,9 @@ class VmDefineParameters(Parameters):
     migration_max_downtime = serializers.IntegerField(
         min_value=1, default=MAX_DOWNTIME, help_text="Milliseconds that it may stand still in a live migration"
     )
+    priority = serializers.IntegerField(min_value=0, max_value=MAX_PRIORITY, default=0, help_text=PRIORITY)
+    affinity = CsvField(help_text=AFFINITY)
+    anti_affinity = CsvField(help_text=ANTI_AFFINITY)
     user_tags = CsvField(help_text="Tags to begin with")
     protected_tags = CsvField(help_text="Tags that stay until it is removed")
 
@@ -89,6 +96,11 @@ class VmMetadataParameters(Parameters):
         default=None,
         help_text="Milliseconds that it may stand still in a live migration",
     )
+    priority = serializers.IntegerField(
+        required=False, min_value=0, max_value=MAX_PRIORITY, default=None, help_text=PRIORITY
+    )
+    affinity = CsvField(default=None, help_text=AFFINITY)
+    anti_affinity = CsvField(default=None, help_text=ANTI_AFFINITY)
 
 
 class VmTagParameters(Parameters):

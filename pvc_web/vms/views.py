@@ -66,6 +66,9 @@ def _define(request: Request, parameters: Mapping[str, Any]) -> HttpResponse:
         node_autostart=parameters["autostart"],
         migration_method=parameters["migration_method"],
         migration_max_downtime=parameters["migration_max_downtime"],
+        priority=parameters["priority"],
+        affinity=parameters["affinity"],
+        anti_affinity=parameters["anti_affinity"],
         user_tags=parameters["user_tags"],
         protected_tags=parameters["protected_tags"],
     )

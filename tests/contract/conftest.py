@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from pvc_core.drivers.ceph import CephBlockStore
 from pvc_core.fakes.blocks import FakeBlocks
 from pvc_core.ports import BlockStore
 from tests.contract.hypervisors import FakeHypervisorWorld, HypervisorWorld, LibvirtWorld
+from tests.contract.powers import SECRET, Program
 from tests.contract.worlds import FakeStoreWorld, StoreWorld, ZookeeperWorld
 
 REAL = pytest.mark.services
@@ -60,3 +63,24 @@ def hypervisors(nodes: HypervisorWorld) -> Iterator[HypervisorWorld]:
     """Two nodes on which nothing runs."""
     yield nodes
     nodes.clear()
+
+
+@pytest.fixture
+def passwords(tmp_path: Path) -> Path:
+    """A file with the password of all BMCs."""
+    path = tmp_path / "bmc.secret"
+    path.touch(mode=0o600)
+    path.write_text(f"default: {SECRET}\n")
+    return path
+
+
+@pytest.fixture
+def ipmitool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return Program(tmp_path / "ipmitool")
+
+
+@pytest.fixture
+def curl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return Program(tmp_path / "curl")

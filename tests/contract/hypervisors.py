@@ -185,7 +185,7 @@ class LibvirtWorld:
         return Config(
             node=NodeConfig(name=host.name),
             zookeeper=ZookeeperConfig(hosts=()),
-            postgresql=PostgresqlConfig(host=""),
+            postgresql=PostgresqlConfig(hosts=()),
             redis=RedisConfig(url=""),
             libvirt=LibvirtConfig(uri=host.uri, domain_type="qemu"),
             daemon=DaemonConfig(console_directory=str(self._directory / "console")),

@@ -1,4 +1,4 @@
-"""Two nodes on one wire: network namespaces joined by a veth pair, and a way to act inside one of them."""
+"""Nodes on one wire or one switch: network namespaces joined by veth pairs, and a way to act inside one of them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,39 @@ def ip(*arguments: str) -> str:
 
 
 @contextmanager
-def wired_nodes(mtu: int) -> Iterator[tuple[str, str]]:
-    """Names of two network namespaces, each with an end of one wire called ``trunk``."""
-    names = [f"pvctest-{uuid.uuid4().hex[:8]}" for _ in range(2)]
+def namespaces(count: int) -> Iterator[list[str]]:
+    """Names of new network namespaces."""
+    names = [f"pvctest-{uuid.uuid4().hex[:8]}" for _ in range(count)]
     try:
         for name in names:
             ip("netns", "add", name)
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, timeout=20, check=False)
+
+
+@contextmanager
+def switched_nodes(count: int) -> Iterator[list[str]]:
+    """Names of network namespaces whose links ``trunk`` are on one switch, at 192.0.2.1/24 and fd00::1/64 and on."""
+    with namespaces(count + 1) as (switch, *names):
+        ip("-n", switch, "link", "add", "switch", "type", "bridge", "forward_delay", "0")
+        ip("-n", switch, "link", "set", "switch", "up")
+        for number, name in enumerate(names, 1):
+            port = f"port{number}"
+            ip("link", "add", "name", TRUNK, "netns", name, "type", "veth", "peer", "name", port, "netns", switch)
+            ip("-n", switch, "link", "set", port, "master", "switch", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "address", "add", f"192.0.2.{number}/24", "dev", TRUNK)
+            ip("-n", name, "address", "add", f"fd00::{number}/64", "dev", TRUNK, "nodad")
+            ip("-n", name, "link", "set", TRUNK, "up")
+        yield names
+
+
+@contextmanager
+def wired_nodes(mtu: int) -> Iterator[tuple[str, str]]:
+    """Names of two network namespaces, each with an end of one wire called ``trunk``."""
+    with namespaces(2) as names:
         ends = [("name", TRUNK, "mtu", str(mtu), "netns", name) for name in names]
         ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
         for number, name in enumerate(names):
@@ -34,9 +61,6 @@ def wired_nodes(mtu: int) -> Iterator[tuple[str, str]]:
             ip("-n", name, "address", "add", f"192.0.2.{number + 1}/24", "dev", TRUNK)
             ip("-n", name, "link", "set", TRUNK, "up")
         yield names[0], names[1]
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True, timeout=20, check=False)
 
 
 @contextmanager

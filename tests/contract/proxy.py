@@ -13,6 +13,8 @@ class Proxy:
         host, _, port = target.partition(":")
         self._target = (host, int(port))
         self._open = True
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -27,7 +29,16 @@ class Proxy:
     def heal(self) -> None:
         self._open = True
 
+    def fall_silent(self) -> None:
+        """Pass nothing on from now on, and say nothing of it, as a host does that has lost its power."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self._writers)
+
     def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._flowing.set)
         self.cut()
         self._server.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -55,6 +66,7 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
+                await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:

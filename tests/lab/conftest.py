@@ -1,4 +1,4 @@
-"""One laboratory cluster for all tests of this directory, beside whatever else runs on this machine."""
+"""The laboratory's clusters that tests of this directory share, beside whatever else runs on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.lab)
 
 
-def pvc_lab(*arguments: str, timeout: float = 300) -> str:
-    """Output of a ``pvc-lab`` command for the tests' cluster; fails with all of it when the command does."""
-    argv = [PVC_LAB, "--cluster", NAME, *arguments]
+def pvc_lab(*arguments: str, name: str = NAME, timeout: float = 300) -> str:
+    """Output of a ``pvc-lab`` command for a cluster; fails with all of it when the command does."""
+    argv = [PVC_LAB, "--cluster", name, *arguments]
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
     assert done.returncode == 0, done.stdout
     return done.stdout
@@ -39,22 +40,28 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-@pytest.fixture(scope="package")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A healthy cluster; when the tests are over, nothing of it may be left."""
-    os.environ["PVC_CLIENT_DIR"] = str(tmp_path_factory.mktemp("pvc-client"))
-    pvc_lab("down")  # what an interrupted run left
+@contextmanager
+def standing(name: str, client_directory: Path, *options: str) -> Iterator[Cluster]:
+    """A healthy cluster, made with ``options``; afterwards, nothing of it may be left."""
+    os.environ["PVC_CLIENT_DIR"] = str(client_directory)
+    pvc_lab("down", name=name)  # what an interrupted run left
     try:
-        pvc_lab("up", "--publish", str(free_port()))
-        cluster = plans.load(NAME, plans.DEFAULT_STATE)
+        pvc_lab("up", "--publish", str(free_port()), *options, name=name)
+        cluster = plans.load(name, plans.DEFAULT_STATE)
         assert cluster is not None
         yield cluster
     finally:
-        pvc_lab("down")
+        pvc_lab("down", name=name)
     assert list(namespaces.processes(cluster)) == []
-    assert not [path for path in network.NAMESPACES.glob("*") if NAME in path.name]
-    assert NAME not in Path("/proc/mounts").read_text()
+    assert not [path for path in network.NAMESPACES.glob("*") if name in path.name]
+    assert name not in Path("/proc/mounts").read_text()
     assert not cluster.state.exists()
+
+
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with standing(NAME, tmp_path_factory.mktemp("pvc-client")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from lab.errors import LabError
 from tests.lab.conftest import pvc_lab
 
 POOL, NAME = "kills", "victim"
+SAVING_THROW = 6.0  # seconds, and more than the cluster leaves a node after it was missed
 OVER = {"SUCCESS", "FAILURE", "REVOKED"}
 
 
@@ -139,25 +141,34 @@ def test_zookeeper_restarts_and_no_machine_notices(user: Driver, machine: str) -
     assert {node: user.qemu_pid(node, user.vm(machine)["uuid"]) for node in user.cluster.nodes} == before
 
 
-def test_a_node_loses_its_power_and_starts_what_it_ran_when_it_is_back(user: Driver, machine: str) -> None:
+def test_a_node_loses_its_power_and_its_machines_run_elsewhere_until_it_is_ready_again(
+    user: Driver, machine: str
+) -> None:
     bring_to(user, machine, "node2")
     pvc_lab("kill", "node2")
-    user.wait("the death to be seen", lambda: user.api("GET", "/node/node2")["daemon_state"] == "dead" or None, 30)
+    user.wait("its recovery", lambda: running_on(user, machine) in (["node1"], ["node3"]), 60)
     with pytest.raises(LabError, match="node2"):
         user.pvc("vm", "migrate", machine, "-t", "node2")
     pvc_lab("start", "node2")
+    user.wait("the end of the fence", lambda: not user.api("GET", "/node/node2")["fence"], 60)
+    assert user.api("GET", "/node/node2")["domain_state"] == "flushed"
+    assert_alive(user, machine)
+    user.pvc("node", "ready", "node2", "-w")
     assert_alive(user, machine)
     assert running_on(user, machine) == ["node2"]
 
 
-def test_a_node_that_was_cut_off_runs_on_and_comes_back(user: Driver, machine: str) -> None:
+def test_in_maintenance_a_node_that_is_cut_off_is_not_fenced_and_runs_on(user: Driver, machine: str) -> None:
     bring_to(user, machine, "node2")
     pid = user.qemu_pid("node2", user.vm(machine)["uuid"])
+    user.pvc("cluster", "maintenance", "on")
     pvc_lab("cut", "node2", "cluster")
     user.wait("the loss to be seen", lambda: user.api("GET", "/node/node2")["daemon_state"] == "dead" or None, 30)
+    time.sleep(SAVING_THROW)
     assert user.qemu_pid("node2", user.vm(machine)["uuid"]) == pid
     pvc_lab("heal", "node2", "cluster")
     user.wait("its return", lambda: user.api("GET", "/node/node2")["daemon_state"] == "run" or None, 60)
+    user.pvc("cluster", "maintenance", "off")
     assert user.qemu_pid("node2", user.vm(machine)["uuid"]) == pid
     assert_alive(user, machine)
 

@@ -85,7 +85,7 @@ def cluster(services: LocalServices) -> Iterator[ClusterState]:
     yield state
     for directory in records.DIRECTORIES:
         _empty(state.store, directory)
-    for key in (records.PRIMARY, records.MAINTENANCE, records.STORAGE):
+    for key in (records.PRIMARY, records.MAINTENANCE, records.STORAGE, records.CAPACITY):
         entry = state.find(key)
         if entry is not None:
             state.transaction().delete(entry).commit()

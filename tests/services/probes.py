@@ -86,11 +86,14 @@ class ParentProbe(Operation):
     paths: tuple[str, ...]
     waits: bool = False
     timeout: float = 30.0
+    at_once: int = 10
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("children")
         probes: list[Operation] = [
             Probe(path, waits=self.waits, breaks="breaks" in path, refused="refused" in path) for path in self.paths
         ]
-        failed = run.progress.wait_children(probes, self.timeout)
+        failed = run.progress.wait_children(
+            probes, self.timeout, self.at_once, lambda ended: run.part(ended, len(probes))
+        )
         return {"message": "sent", "failed": {operation.path: why for operation, why in failed}}

@@ -42,6 +42,8 @@ ANSWERS = (
     "/storage/ceph/pool/vms",
     "/storage/ceph/volume",
     "/storage/ceph/volume/vms/web_disk0",
+    "/faults",
+    f"/faults/{world.FAULT.id}",
     "/tasks",
 )
 
@@ -114,6 +116,9 @@ def test_a_running_machine_in_full(viewer: APIClient) -> None:
         "node_autostart": True,
         "migration_method": "live",
         "migration_max_downtime": 500,
+        "priority": 9,
+        "affinity": ["db"],
+        "anti_affinity": ["web"],
         "tags": [
             {"name": "production", "protected": False, "type": "user"},
             {"name": "kept", "protected": True, "type": "user"},
@@ -207,7 +212,7 @@ def test_machines_are_filtered(viewer: APIClient, parameters: dict[str, str], ex
     assert names(get(viewer, "/vm", **parameters)) == expected
 
 
-@pytest.mark.parametrize("path", ["/vm", "/node", "/network", "/storage/ceph/pool", "/storage/ceph/volume"])
+@pytest.mark.parametrize("path", ["/vm", "/node", "/network", "/storage/ceph/pool", "/storage/ceph/volume", "/faults"])
 def test_a_filter_that_is_no_regular_expression_is_refused(viewer: APIClient, path: str) -> None:
     assert "limit: '(' is not a regular expression" in refused(viewer, path, 400, limit="(")
 
@@ -264,6 +269,27 @@ def test_status_adds_up(viewer: APIClient) -> None:
     assert status["resources"]["vcpu"]["allocated"] == 2
     assert status["resources"]["disk"] == {"total": 3000, "used": 600, "free": 2400, "utilization": 20.0}
     assert set(status["node_health"]) == {"node1", "node2"}
+    assert status["n_minus_1"] == {"survives": False, "nodes": {"node1": ["web"]}}
+
+
+def test_what_the_cluster_could_lose_is_null_until_it_is_known(viewer: APIClient, cluster: ClusterState) -> None:
+    cluster.transaction().delete(cluster.get(world.records.CAPACITY)).commit()
+    connections.view().settle()
+    assert get(viewer, "/status")["n_minus_1"] is None
+
+
+def test_metadata(viewer: APIClient) -> None:
+    assert get(viewer, "/vm/web/meta") == {
+        "name": "web",
+        "node_limit": ["node1", "node2"],
+        "node_selector": "mem",
+        "node_autostart": "True",
+        "migration_method": "live",
+        "migration_max_downtime": 500,
+        "priority": 9,
+        "affinity": ["db"],
+        "anti_affinity": ["web"],
+    }
 
 
 def test_without_a_primary_there_is_no_content(api: Callable[[Role | None], APIClient], cluster: ClusterState) -> None:
@@ -301,6 +327,7 @@ def test_a_bridged_network_has_the_keys_of_a_managed_one(viewer: APIClient) -> N
         "/vm/nobody/console",
         "/network/9",
         "/network/nine",
+        "/faults/nothing",
         "/storage/ceph/pool/nopool",
         "/storage/ceph/volume/vms/novolume",
         "/storage/ceph/volume/nopool/web_disk0",

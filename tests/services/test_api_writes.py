@@ -56,6 +56,14 @@ def refused(answer: HttpResponse, status: int) -> str:
 CALLS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
     ("post", "/status", {"state": "true"}, "cluster.maintenance", {"enabled": True}),
     ("post", "/node/node2/domain-state", {"action": "flush"}, "node.flush", {"node": "node2"}),
+    ("post", "/node/node2/domain-state", {"action": "ready"}, "node.ready", {"node": "node2", "stay": False}),
+    (
+        "post",
+        "/node/node2/domain-state",
+        {"action": "ready", "stay": "yes"},
+        "node.ready",
+        {"node": "node2", "stay": True},
+    ),
     ("post", "/node/node2/coordinator-state", {"action": "primary"}, "node.primary", {"node": "node2"}),
     ("put", "/vm/web", {"xml": world.RUNNING.xml, "restart": "yes"}, "vm.modify", {"vm": world.WEB, "restart": True}),
     ("delete", "/vm/db", {}, "vm.undefine", {"vm": world.DB}),
@@ -87,7 +95,24 @@ CALLS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
             "migration_method": None,
             "migration_max_downtime": 100,
             "profile": None,
+            "priority": None,
+            "affinity": None,
+            "anti_affinity": None,
         },
+    ),
+    (
+        "post",
+        "/vm/web/meta",
+        {"priority": "100", "affinity": "db,cache", "anti_affinity": ""},
+        "vm.meta",
+        {"priority": 100, "affinity": ["db", "cache"], "anti_affinity": []},
+    ),
+    (
+        "post",
+        "/vm",
+        {"xml": NEW_XML, "priority": 7, "affinity": ["db"], "anti_affinity": "web"},
+        "vm.define",
+        {"priority": 7, "affinity": ["db"], "anti_affinity": ["web"]},
     ),
     ("post", "/vm/web/meta", {"limit": "", "profile": ""}, "vm.meta", {"node_limit": [], "profile": ""}),
     (
@@ -121,6 +146,10 @@ CALLS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
         {"vni": 200, "description": "lab", "type": "bridged", "mtu": None},
     ),
     ("put", "/network/100", {"description": "new"}, "network.modify", {"vni": 100, "description": "new", "mtu": None}),
+    ("put", f"/faults/{world.FAULT.id}", {}, "fault.acknowledge", {"fault": world.FAULT.id}),
+    ("delete", f"/faults/{world.FAULT.id}", {}, "fault.delete", {"fault": world.FAULT.id}),
+    ("put", "/faults", {}, "fault.acknowledge", {"fault": ""}),
+    ("delete", "/faults", {}, "fault.delete", {"fault": ""}),
     (
         "post",
         "/storage/ceph/pool",
@@ -226,6 +255,10 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("post", "/vm", {"xml": "<domain"}, "not well formed"),
     ("post", "/vm", {"xml": NEW_XML, "selector": "best"}, "use one of none, mem"),
     ("post", "/vm", {"xml": NEW_XML, "migration_max_downtime": "long"}, "migration_max_downtime: "),
+    ("post", "/vm", {"xml": NEW_XML, "priority": "101"}, "priority: "),
+    ("post", "/vm", {"xml": NEW_XML, "affinity": "a,b c"}, "'b c' cannot be the name of a tag"),
+    ("post", "/vm/web/meta", {"priority": "-1"}, "priority: "),
+    ("post", "/vm/web/meta", {"anti_affinity": "db"}, "the tag db cannot be in both affinity and anti_affinity"),
     ("post", "/vm", {"xml": NEW_XML.replace("vms/free", "vms/nothing")}, "vms/nothing"),
     ("post", "/vm", {"xml": NEW_XML.replace("vmbr100", "vmbr999")}, "999"),
     ("post", "/vm/web/state", {"state": "sleep"}, "use one of start, shutdown, stop, restart, disable"),
@@ -273,6 +306,8 @@ def test_work_on_what_is_not_there_is_refused(client: APIClient) -> None:
     assert "'nobody'" in refused(client.post("/api/v1/vm/nobody/state", {"state": "start"}), 404)
     assert "'node9'" in refused(client.post("/api/v1/node/node9/domain-state", {"action": "flush"}), 404)
     assert "node9" in refused(client.post("/api/v1/vm/web/node", {"action": "move", "node": "node9"}), 404)
+    assert "'gone'" in refused(client.put("/api/v1/faults/gone"), 404)
+    assert "'gone'" in refused(client.delete("/api/v1/faults/gone"), 404)
 
 
 def test_a_second_operation_on_the_same_machine_is_refused_with_the_first_ones_name(client: APIClient) -> None:

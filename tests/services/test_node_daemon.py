@@ -30,6 +30,7 @@ class World:
         settings = yaml.safe_load(services.config_file.read_text())
         settings["zookeeper"]["session_timeout"] = 3.0
         settings["timing"] = {"keepalive_interval": 0.2}
+        settings["fencing"] = {"fence_intervals": 50}  # no shorter than ZooKeeper's session
         settings["libvirt"] = {"uri": f"qemu+unix:///system?socket={directory}/none"}
         self.config_file.write_text(yaml.safe_dump(settings))
         self.store = ZookeeperStore(configuration.load(self.config_file).zookeeper)

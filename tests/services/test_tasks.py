@@ -12,6 +12,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pvc_core.errors import Busy, Conflict, Forbidden, NotFound
 from pvc_core.model.task import Role, TaskState
 from pvc_core.state.cluster import ClusterState
+from pvc_tasks.children import run_children
 from pvc_tasks.scheduler import Scheduler
 from pvc_web.accounts.models import User
 from pvc_web.tasks import broker, service
@@ -199,14 +200,51 @@ def test_a_parent_hears_why_children_failed(workers: Workers, operator: User, tm
     assert lines(good) == ["first of attempt 1", "third"]
 
 
+def test_a_parent_sends_only_so_many_children_at_a_time(workers: Workers, operator: User, tmp_path: Path) -> None:
+    workers.start("control")
+    workers.start("bulk")
+    paths = [str(tmp_path / f"{n}") for n in range(3)]
+    task = service.submit(ParentProbe(tuple(paths), waits=True, at_once=2), operator)
+    until(lambda: [child.message for child in Task.objects.filter(parent=task)] == ["second", "second"])
+    for path in paths[:2]:
+        let_go(path)
+    until(lambda: service.get(task.id).message == "children (66 %)")
+    assert task.children.count() == 3
+    let_go(paths[2])
+    assert service.wait(task.id, TIMEOUT).state == TaskState.SUCCEEDED
+    assert [lines(path)[-1] for path in paths] == ["third"] * 3
+
+
+def test_a_parent_that_begins_anew_waits_for_the_child_that_is_at_work_on_the_same_thing(
+    workers: Workers, operator: User, tmp_path: Path
+) -> None:
+    class Parent:
+        def claimed(self) -> bool:
+            return True
+
+        def cancel_requested(self) -> bool:
+            return False
+
+    workers.start("control")
+    task = service.submit(ParentProbe(()), operator)
+    earlier, now = Probe(str(tmp_path / "earlier"), what="a"), Probe(str(tmp_path / "now"), what="a")
+    service.submit(earlier, operator, parent=task)
+    seen: list[int] = []
+    assert run_children(task, Parent(), [now], TIMEOUT, 1, seen.append) == []
+    assert (lines(earlier.path)[-1], lines(now.path), seen[-1]) == ("third", [], 1)
+    assert task.children.count() == 1
+
+
 def test_a_parent_that_is_cancelled_cancels_its_children(workers: Workers, operator: User, tmp_path: Path) -> None:
     workers.start("control")
     workers.start("bulk")
     paths = [str(tmp_path / f"{n}") for n in range(2)]
-    task = service.submit(ParentProbe(tuple(paths), waits=True), operator)
+    unsent = str(tmp_path / "unsent")
+    task = service.submit(ParentProbe((*paths, unsent), waits=True, at_once=2), operator)
     until(lambda: [child.message for child in Task.objects.filter(parent=task)] == ["second", "second"])
     service.cancel(task.id, operator)
     assert service.wait(task.id, TIMEOUT).state == TaskState.CANCELLED
+    assert lines(unsent) == []
     assert {child.state for child in Task.objects.filter(parent=task)} == {TaskState.CANCELLED}
     assert [lines(path)[-1] for path in paths] == ["undone", "undone"]
 

@@ -42,7 +42,7 @@ def operator(user: Callable[[Role], User], cluster: ClusterState) -> User:
 @pytest.fixture
 def reaper(services: LocalServices) -> Reaper:
     limit = connections.config().worker.heartbeat_limit
-    return Reaper(limit, Redis.from_url(services.redis), lambda node: node == "node1")
+    return Reaper(limit, 0.0, Redis.from_url(services.redis), lambda node: node == "node1")
 
 
 def let_go(path: str) -> None:

@@ -68,6 +68,15 @@ def test_actions_are_offered_to_those_who_may_take_them(
     assert ("data-action=" in text) is offered
 
 
+@pytest.mark.parametrize(("role", "offered"), [(Role.VIEWER, False), (Role.OPERATOR, True)])
+def test_faults_are_shown_to_all_and_acknowledged_by_those_who_may(
+    browser: Callable[[Role], Client], role: Role, offered: bool
+) -> None:
+    text = browser(role).get(reverse("ui:overview")).content.decode()
+    assert 'id="faults"' in text
+    assert ("data-write=" in text) is offered
+
+
 def test_a_machine_s_name_is_escaped(browser: Callable[[Role], Client]) -> None:
     text = browser(Role.VIEWER).get("/ui/machines/%3Cb%3E").content.decode()
     assert "<b>" not in text

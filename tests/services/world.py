@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 
+from pvc_core.model.capacity import Capacity, Shortfall
+from pvc_core.model.fault import Finding, raised
 from pvc_core.model.network import Network, NetworkType
 from pvc_core.model.node import (
     Addresses,
@@ -22,7 +24,7 @@ from pvc_core.model.node import (
     Primary,
 )
 from pvc_core.model.storage import Pool, PoolStats, StorageStatus, Volume
-from pvc_core.model.vm import MigrationMethod, RunState, Selector, Tag, Vm, VmMeta, VmState, VmStatus
+from pvc_core.model.vm import MigrationMethod, RunState, Selector, Tag, Vm, VmMeta, VmSize, VmState, VmStatus
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.records import Name
@@ -79,7 +81,7 @@ RUNNING = Machine(
         VmState.START,
         "node1",
         last_node="node2",
-        meta=VmMeta(("node1", "node2"), Selector.MEM, True, MigrationMethod.LIVE, 500, "small"),
+        meta=VmMeta(("node1", "node2"), Selector.MEM, True, MigrationMethod.LIVE, 500, "small", 9, ("db",), ("web",)),
         tags=(Tag("production"), Tag("kept", protected=True)),
     ),
     VmStatus(RunState.RUNNING, "node1", 1, vnc_listen="10.0.1.1", vnc_port=5901),
@@ -97,6 +99,8 @@ COUNTERS = DomainStats(
     disks={"sda": DiskStats(1, 2, 3, 4)},
     networks={WEB_MAC: NicStats(1, 2, 3, 4, 5, 6, 7, 8)},
 )
+
+FAULT = raised(Finding("vm-failed:db", "", 10, "VM db: no disk"), 1701449279.849742, 1701452385.188398)
 
 
 def node_stats(domains: dict[str, DomainStats]) -> NodeStats:
@@ -122,7 +126,7 @@ def volume(name: str, size: int = 4 * GIB) -> Volume:
 
 
 def add_machine(state: ClusterState, machine: Machine) -> None:
-    vm = machine.vm
+    vm = replace(machine.vm, size=VmSize(machine.memory, 2))
     transaction = state.transaction()
     transaction.create(records.vm(vm.uuid), vm)
     transaction.create(records.vm_status(vm.uuid), machine.status)
@@ -132,7 +136,7 @@ def add_machine(state: ClusterState, machine: Machine) -> None:
 
 
 def populate(state: ClusterState) -> None:
-    """Two nodes, two machines, a pool with their volumes, a network. The web's view shows them on return."""
+    """Two nodes, two machines, a pool with their volumes, a network, a fault. The web's view shows them on return."""
     for name, running in (("node1", {WEB: COUNTERS}), ("node2", {})):
         transaction = state.transaction()
         addresses = Addresses(cluster="127.0.0.1/8")
@@ -142,9 +146,11 @@ def populate(state: ClusterState) -> None:
         transaction.commit()
     transaction = state.transaction()
     transaction.create(records.PRIMARY, Primary("node1", 1))
+    transaction.create(records.CAPACITY, Capacity((Shortfall("node1", ("web",)),)))
     transaction.create(records.pool("vms"), Pool("vms", 32))
     transaction.create(records.network(100), Network(100, "office", NetworkType.BRIDGED))
     transaction.create(records.STORAGE, storage_status())
+    transaction.create(records.fault(FAULT.id), FAULT)
     transaction.commit()
     state.store.ensure(f"{records.VOLUMES}/vms")
     for name in ("web_disk0", "db_disk0"):

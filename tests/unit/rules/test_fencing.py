@@ -200,7 +200,7 @@ def test_a_power_that_the_fence_took_is_given_back_once() -> None:
 
 def test_a_node_stays_shut_out_for_as_long_as_it_is_away() -> None:
     picture = fenced_n3(FenceStep.FENCED, storage=Attempt(confirmed=True))
-    assert [type(action) for action in decide(picture, sight(renewed={}))] == [Renew]
+    assert [type(action) for action in decide(picture, sight(renewed={"n3": fencing.RENEW}))] == [Renew]
     assert decide(picture, sight(renewed={"n3": fencing.RENEW - 1})) == []
     assert fencing.RENEW < fencing.SHUT_OUT / 2
 

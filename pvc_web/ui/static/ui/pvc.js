@@ -6,6 +6,7 @@ const PERIOD = 2500; // milliseconds between two looks
 const PAGE_SIZE = 50;
 const { page, csrf, login, machine } = document.body.dataset;
 const mayOperate = "operator" in document.body.dataset;
+const mayAdminister = "administrator" in document.body.dataset;
 const byId = (id) => document.getElementById(id);
 
 // ---- the API
@@ -44,6 +45,12 @@ async function call(method, path, parameters = {}) {
 
 const get = async (path, parameters) => (await call("GET", path, parameters)).document;
 
+/** The same; null when there is no such thing any more. */
+const found = (path) => get(path).catch((error) => {
+  if (error.status === 404) return null;
+  throw error;
+});
+
 // ---- words and numbers
 
 const number = new Intl.NumberFormat("en");
@@ -69,13 +76,15 @@ function moment(value) {
   return today ? time.toLocaleTimeString([], form) : time.toLocaleString([], form);
 }
 
+const utc = (text) => text && `${text.replace(" ", "T")}Z`; // the API's times without a zone
+
 const TONES = {
   good: ["start", "run", "ready", "primary", "SUCCESS", "ok"],
-  busy: ["migrate", "restart", "shutdown", "provision", "init", "flush", "unflush", "RUNNING"],
-  bad: ["fail", "dead", "fenced", "FAILURE"],
+  busy: ["migrate", "restart", "shutdown", "provision", "init", "flush", "unflush", "fencing", "recovering", "returned", "RUNNING"],
+  bad: ["fail", "dead", "failed", "fenced", "FAILURE"],
   warn: ["flushed", "REVOKED"],
 };
-const SHOWN = { PENDING: "waits", RUNNING: "runs", SUCCESS: "done", FAILURE: "failed", REVOKED: "cancelled" };
+const SHOWN = { PENDING: "waits", RUNNING: "runs", SUCCESS: "done", FAILURE: "failed", REVOKED: "cancelled", failed: "fence failed" };
 
 const badge = (state) => ({
   badge: SHOWN[state] ?? state,
@@ -101,13 +110,15 @@ function nodes(cell) {
   if ("href" in cell) return [element("a", { href: cell.href }, cell.text)];
   if ("badge" in cell) return [element("span", { className: `badge ${cell.tone}` }, cell.badge)];
   if ("tag" in cell) return [element("span", { className: "tag" }, cell.tag)];
+  if ("note" in cell) return [element("span", { className: "note" }, cell.note)];
   if ("bar" in cell) {
     const filled = element("span", { className: `filled ${cell.tone ?? fullness(cell.bar)}` });
     filled.style.width = `${100 * cell.bar}%`;
     const track = element("span", { className: "track", ariaHidden: "true" }, filled);
     return [element("span", { className: "bar" }, track, element("span", { className: "bar-text" }, cell.text))];
   }
-  const button = element("button", { type: "button", className: "plain" }, cell.button);
+  const { ask, request } = cell; // the arguments of confirmed and of send
+  const button = element("button", { type: "button", className: "plain", ask, request }, cell.button);
   Object.assign(button.dataset, cell.data);
   return [button];
 }
@@ -195,14 +206,18 @@ function confirmed(title, text, yes) {
   });
 }
 
-async function send(method, path, parameters, done) {
+async function send(method, path, parameters) {
   try {
     const { document } = await call(method, path, parameters);
-    notice(document.message || done);
+    notice(document.message);
   } catch (error) {
     notice(error.message, true);
   }
 }
+
+document.addEventListener("click", async ({ target }) => {
+  if (target.request && (await confirmed(...target.ask))) await send(...target.request);
+});
 
 /** Filter and part of a long list, kept in the page's address. */
 function listState(change) {
@@ -246,17 +261,38 @@ function showPart(offset, length, total) {
 
 // ---- what is shown on several pages
 
-function nodeRows(list) {
+function nodeRows(list, actions = () => []) {
   table("nodes", list, (node) => node.name, (node) => [
     [node.name, ...(node.coordinator_state === "primary" ? [badge("primary")] : [])],
     { badge: `${node.health} %`, tone: healthTone(node.health) },
-    [badge(node.daemon_state), badge(node.domain_state)],
+    nodeStates(node),
     number.format(node.domains_count),
     node.load.toFixed(2),
     bar(node.vcpu.allocated, node.vcpu.total, `${number.format(node.vcpu.allocated)} of ${number.format(node.vcpu.total)}`),
     bar(node.memory.used, node.memory.total, `${bytes(node.memory.used * 2 ** 20)} of ${bytes(node.memory.total * 2 ** 20)}`),
+    ...actions(node),
   ]);
 }
+
+function nodeStates(node) {
+  const states = [...new Set([node.daemon_state, node.fence, node.domain_state])].filter(Boolean).map(badge);
+  return node.daemon_state === "run" ? states : [...states.slice(0, -1), { ...states.at(-1), tone: "calm" }]; // it is ready for nothing
+}
+
+function fenceRows(list) {
+  const attempt = ({ confirmed, message }) => (confirmed ? { badge: "confirmed", tone: "good" } : message);
+  table("fences", list, (fence) => fence.name, (fence) => [
+    fence.name,
+    [badge(fence.step), `since ${moment(fence.since)}`],
+    moment(fence.began),
+    fence.why,
+    attempt(fence.storage),
+    attempt(fence.power),
+    fence.confirmed_by,
+  ]);
+}
+
+const unfinished = (tasks) => [...Object.values(tasks.active), ...Object.values(tasks.reserved)].flat();
 
 function taskRows(list) {
   const now = Date.now();
@@ -273,30 +309,57 @@ function taskRows(list) {
       task.run_on,
       moment(task.started ?? task.created),
       took === null ? "" : seconds(took),
-      over || !mayOperate || task.cancel_requested ? [] : { button: "Cancel", data: { cancel: task.task_id, name: `${task.task_name} ${task.subject}` } },
+      over || !mayOperate || task.cancel_requested ? [] : {
+        button: "Cancel",
+        ask: ["Cancel this task?", `${task.task_name} ${task.subject} stops at its next step and undoes what it did.`, "Cancel the task"],
+        request: ["DELETE", `/tasks/${task.task_id}`],
+      },
     ];
   });
 }
 
-document.addEventListener("click", async (event) => {
-  const { cancel, name } = event.target.dataset ?? {};
-  if (cancel && (await confirmed("Cancel this task?", `${name} stops at its next step and undoes what it did.`, "Cancel the task"))) {
-    await send("DELETE", `/tasks/${cancel}`);
-  }
+function faultRows(list) {
+  table("faults", list, (fault) => fault.id, (fault) => [
+    faultState(fault),
+    fault.message,
+    moment(utc(fault.first_reported)),
+    moment(utc(fault.last_reported)),
+    mayOperate ? [...(isNew(fault) ? [acknowledge("Acknowledge", fault.message, `/faults/${fault.id}`)] : []), {
+      button: "Delete",
+      ask: ["Delete?", `${fault.message}. It comes back if its cause is still there.`, "Delete"],
+      request: ["DELETE", `/faults/${fault.id}`],
+    }] : [],
+  ]);
+  fill(byId("faults-all"), mayOperate && list.some(isNew) ? acknowledge("Acknowledge all", "All faults", "/faults") : []);
+}
+
+const isNew = (fault) => fault.status === "new";
+const acknowledge = (word, what, path) => ({
+  button: word,
+  ask: [`${word}?`, `${what}. What is acknowledged lowers the health no more, and goes when it is over.`, word],
+  request: ["PUT", path],
 });
+
+function faultState(fault) {
+  if (fault.status === "ack") return { badge: "acknowledged", tone: "calm" };
+  if (fault.over) return { badge: "over", tone: "calm" };
+  return { badge: `−${fault.health_delta} %`, tone: fault.health_delta >= 50 ? "bad" : "warn" };
+}
 
 // ---- the pages
 
 const pages = {
   overview() {
     live(
-      () => Promise.all([get("/status"), get("/node"), get("/tasks", { limit: 0 })]),
-      ([status, list, tasks]) => {
+      () => Promise.all([get("/status"), get("/node"), get("/tasks", { limit: 0 }), get("/faults", { sort_key: "first_reported" })]),
+      ([status, list, tasks, faults]) => {
         const health = status.cluster_health;
         fill(byId("health"), { badge: `${health.health} %`, tone: healthTone(health.health) });
-        const upkeep = status.maintenance === "true" ? ", in maintenance" : "";
-        fill(byId("health-text"), `primary: ${status.primary_node || "none"}${upkeep}`);
-        showMessages(health.messages);
+        fill(byId("health-text"), `primary: ${status.primary_node}`);
+        showMaintenance(status.maintenance === "true");
+        showSpare(status.n_minus_1);
+        faultRows(faults);
+        showMessages(health.messages.filter((message) => !faults.some((fault) => fault.message === message)));
         for (const [id, unit] of [["memory", 2 ** 20], ["disk", 1024]]) {
           const { used, total } = status.resources[id];
           fill(byId(id), bar(used, total, `${total ? Math.round((100 * used) / total) : 0} %`));
@@ -307,14 +370,22 @@ const pages = {
         fill(byId("vcpu-text"), `${number.format(allocated)} vCPUs allocated on ${number.format(total)} cores`);
         fill(byId("states"), stateCounts(status.vms).map(([state, count]) => ({ text: `${count} ${state}`, href: `/ui/machines?state=${state}` })));
         nodeRows(list);
-        taskRows([...Object.values(tasks.active), ...Object.values(tasks.reserved)].flat());
+        taskRows(unfinished(tasks));
       },
     );
   },
 
   nodes() {
-    live(() => get("/node"), (list) => {
-      nodeRows(list);
+    const load = async () => {
+      const [list, tasks] = await Promise.all([get("/node"), get("/tasks")]);
+      const fences = await Promise.all(list.filter((node) => node.fence).map((node) => found(`/node/${encodeURIComponent(node.name)}/fence`)));
+      return [list, tasks, fences.filter(Boolean)];
+    };
+    live(load, ([list, tasks, fences]) => {
+      nodeRows(list, (node) => (mayOperate ? [nodeActions(node, list)] : []));
+      fenceRows(fences);
+      const onNodes = [...unfinished(tasks), ...tasks.tasks.filter((task) => task.ended)].filter((task) => list.some((node) => node.name === task.subject));
+      taskRows(onNodes.slice(0, 5));
       const checks = list.flatMap((node) => node.health_details.map((check) => ({ node: node.name, ...check })));
       table("checks", checks, (check) => `${check.node}/${check.name}`, (check) => [
         check.node,
@@ -340,7 +411,7 @@ const pages = {
         if (answer === null) return;
         table("machines", answer.document, (vm) => vm.uuid, (vm) => [
           machineLink(vm.name),
-          badge(vm.state),
+          [badge(vm.state), ...(vm.failed_reason ? [{ note: vm.failed_reason }] : [])],
           vm.last_node ? `${vm.node}, from ${vm.last_node}` : vm.node,
           vm.vcpu,
           bytes(vm.memory * 2 ** 20),
@@ -438,6 +509,86 @@ const ACTIONS = {
   unmigrate: { call: ["node", { action: "unmigrate" }], when: (vm) => vm.last_node !== "", warning: "It moves back to the node it came from." },
 };
 
+const empties = (node) => node.daemon_state === "run" && !node.fence && node.domain_state !== "ready";
+const couldBePrimary = (node) => node.daemon_state === "run" && !node.fence && node.coordinator_state === "secondary";
+const unproven = (node) => ["", "failed"].includes(node.fence) && (node.daemon_state === "dead" || (node.daemon_state === "stop" && node.domains_count > 0));
+const NODE_ACTIONS = [
+  {
+    word: "Flush",
+    call: ["domain-state", { action: "flush" }],
+    when: (node) => node.daemon_state === "run" && node.domain_state !== "flushed",
+    warning: "Its machines move to other nodes, and it takes none until it is made ready.",
+  },
+  {
+    word: "Make ready",
+    call: ["domain-state", { action: "ready" }],
+    when: empties,
+    warning: "It takes machines again, and those that moved away from it come back.",
+  },
+  {
+    word: "Make ready, move nothing",
+    call: ["domain-state", { action: "ready", stay: true }],
+    when: empties,
+    warning: "It takes machines again. Those that moved away from it stay where they are.",
+  },
+  {
+    word: "Make primary",
+    call: ["coordinator-state", { action: "primary" }],
+    when: couldBePrimary,
+    warning: "The floating addresses move to it. Who uses the cluster through them may have to ask again.",
+  },
+  {
+    word: "Make secondary",
+    call: ["coordinator-state", { action: "secondary" }],
+    when: (node, list) => node.coordinator_state === "primary" && list.some(couldBePrimary),
+    warning: "Another coordinator becomes primary, and the floating addresses move there.",
+  },
+  {
+    word: "Confirm that it is off",
+    call: ["fence", { action: "confirm" }],
+    when: (node) => mayAdminister && unproven(node),
+    warning: `The cluster could not make sure of this itself and takes your word for it: the machines of this node are started on other nodes at once.
+
+If the node still has power they may run twice, and then they destroy their disks. Confirm only what you have seen: its power is cut. There is no way back.`,
+  },
+];
+
+function nodeActions(node, list) {
+  return NODE_ACTIONS.filter((action) => action.when(node, list)).map(({ word, call: [place, parameters], warning }) => ({
+    button: word,
+    ask: [`${node.name}: ${word}?`, warning, word],
+    request: ["POST", `/node/${encodeURIComponent(node.name)}/${place}`, parameters],
+  }));
+}
+
+function showMaintenance(on) {
+  const [word, warning] = on
+    ? ["End maintenance", "Nodes that give no sign of life are fenced again, and their machines start elsewhere."]
+    : ["Begin maintenance", "Nodes that die are not fenced until you end it, and their machines stay down."];
+  const button = { button: word, ask: [`${word}?`, warning, word], request: ["POST", "/status", { state: !on }] };
+  fill(byId("maintenance"), [...(on ? [{ badge: "in maintenance", tone: "warn" }] : []), ...(mayAdminister ? [button] : [])]);
+}
+
+const NAMED = 30; // machines that are named of each node
+
+/** Whether the cluster could lose any one node; null: not known yet. */
+function showSpare(survival) {
+  const lost = Object.entries(survival?.nodes ?? {});
+  const [figure, text] = survival === null
+    ? [badge("not known yet"), "The primary works it out"]
+    : survival.survives
+      ? [{ badge: "enough", tone: "good" }, "Any one node may die: each machine has a place"]
+      : [{ badge: "too little", tone: "warn" }, `Not all machines have a place if ${lost.map(([name]) => name).join(" or ")} dies`];
+  fill(byId("spare"), figure);
+  fill(byId("spare-text"), text);
+  byId("homeless").hidden = lost.length === 0;
+  table("shortfalls", lost, ([name]) => name, ([name, machines]) => [
+    name,
+    number.format(machines.length),
+    [...machines.slice(0, NAMED).map(machineLink), ...(machines.length > NAMED ? ["…"] : [])],
+  ]);
+}
+
 function stateCounts(counts) {
   return Object.entries(counts).filter(([state, count]) => state !== "total" && count > 0);
 }
@@ -459,6 +610,9 @@ function showFacts(vm) {
     Tags: vm.tags.map((tag) => ({ tag: tag.name })),
     "Nodes allowed": vm.node_limit.join(", ") || "all",
     "Chosen by": vm.node_selector,
+    Priority: vm.priority,
+    "With machines of": vm.affinity.map((tag) => ({ tag })),
+    "Not with those of": vm.anti_affinity.map((tag) => ({ tag })),
     "Starts by itself": vm.node_autostart ? "when its node gets ready" : "no",
     "Moves by": vm.migration_method,
     Profile: vm.profile,

@@ -1,0 +1,101 @@
+"""``python -m lab.failover [--runs N] [ROW]...``: the rows of the table, run and printed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lab.cluster import DEFAULT_STATE
+from lab.errors import LabError
+from lab.failover.observer import Observer
+from lab.failover.rig import Rig
+from lab.failover.rows import RECOVERY_LIMIT, ROWS, Row
+from lab.main import bring_up
+
+GOAL = 20.0  # seconds, for 95 of 100 recoveries
+LONG = 60.0  # a row that lasts longer is run once
+
+
+@dataclass
+class Outcome:
+    """What came of all runs of a row."""
+
+    seconds: list[float] = field(default_factory=list)  # from the fault to a new QEMU, of each machine in each run
+    twice: int = 0  # runs in which a machine could write from two nodes
+    remarks: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def run_once(rig: Rig, row: Row, outcome: Outcome) -> None:
+    """One run, from a healthy cluster to a healthy one. Raises LabError when it went otherwise than the row says."""
+    rig.repair()
+    rig.gather(row.victim)
+    if row.leads:
+        rig.lead(row.victim)
+    with Observer(rig.cluster, tuple(rig.uuids.values()), rig.may_write) as rig.observer:
+        rig.began = time.monotonic()
+        row.fault(rig)
+        if row.recovers:
+            outcome.seconds += rig.recovery(rig.began, RECOVERY_LIMIT)
+            rig.await_guests()
+        else:
+            time.sleep(row.lasts)
+            if any(rig.observer.came(uuid, rig.began) is not None for uuid in rig.uuids.values()):
+                raise LabError("a machine was started that should have been left alone")
+        if row.after is not None:
+            outcome.remarks.append(row.after(rig))
+        outcome.twice += bool(rig.observer.twice)
+        rig.repair()
+        rig.check_disks()
+
+
+@click.command()
+@click.option(
+    "--runs", type=click.IntRange(1), default=10, show_default=True, help="Runs of each row; long ones run once."
+)
+@click.option(
+    "--name", default="failover", show_default=True, help="The cluster, of the profile full; made if need be."
+)
+@click.argument("rows", nargs=-1, type=click.Choice(list(ROWS)))
+def main(runs: int, name: str, rows: tuple[str, ...]) -> None:
+    """Break a cluster in every way of the table and see how long its machines are away. The cluster stays up."""
+    rig = Rig(bring_up(name, DEFAULT_STATE, "full", None))
+    rig.set_up()
+    outcomes = {key: Outcome() for key in rows or ROWS}
+    for key, outcome in outcomes.items():
+        for number in range(1, (1 if ROWS[key].lasts > LONG else runs) + 1):
+            try:
+                run_once(rig, ROWS[key], outcome)
+                click.echo(
+                    f"{key} {number}: {', '.join(f'{s:.1f} s' for s in outcome.seconds[-3:])} {outcome.remarks[-1:]}"
+                )
+            except LabError as error:
+                outcome.failures.append(str(error))
+                click.echo(f"{key} {number}: failed: {error}", err=True)
+    Console(width=160).print(table(outcomes))
+    recovered = sorted(second for outcome in outcomes.values() for second in outcome.seconds)
+    if len(recovered) > 1:
+        worst = statistics.quantiles(recovered, n=20)[-1]
+        click.echo(f"95 of 100 recoveries took less than {worst:.1f} s (goal: {GOAL:g} s); there were {len(recovered)}")
+    raise SystemExit(any(outcome.failures or outcome.twice for outcome in outcomes.values()))
+
+
+def table(outcomes: dict[str, Outcome]) -> Table:
+    found = Table("situation", "recovered", "runs", "median", "worst", "twice", "remarks")
+    for key, outcome in outcomes.items():
+        row, seconds = ROWS[key], outcome.seconds
+        runs = str(max(len(seconds) // 3, len(outcome.remarks), len(outcome.failures)))
+        times = (f"{statistics.median(seconds):.1f} s", f"{max(seconds):.1f} s") if seconds else ("", "")
+        recovered = "failed" if outcome.failures else "yes" if row.recovers else "no, as it should be"
+        remarks = "; ".join([*outcome.remarks[-1:], *outcome.failures[-1:]])
+        found.add_row(row.situation, recovered, runs, *times, str(outcome.twice or "never"), remarks)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The database of this process: one of several servers, which may die and be succeeded by another."""

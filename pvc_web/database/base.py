@@ -1,0 +1,101 @@
+"""Django's backend for PostgreSQL, on whichever of several servers takes writes.
+
+libpq can go through a list of servers too. But it ends at one that breaks off while it starts or stops, waits for a dead
+one anew with each connection, and waits for the answer of one that hangs for ever.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from django.db.backends.postgresql import base
+from psycopg2 import OperationalError, extensions
+
+CONNECT_TIMEOUT = 2  # seconds that a server gets to accept a connection
+ANSWER_TIMEOUT = 5  # seconds of silence after which a server is given up; a commit may wait for a dead standby for half
+PATIENCE = 10.0  # seconds that callers wait for a successor, counted from when the first of them missed the leader
+RETRY_INTERVAL = 0.25  # seconds between two searches for it
+SILENCE = 5.0  # seconds for which a server that did not answer at all is not asked again
+
+
+class Server(NamedTuple):
+    host: str
+    port: str
+
+
+class Finder:
+    """What the threads of a process know of the servers, so that each need not find out for itself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._leader: Server | None = None
+        self._silent_until: dict[Server, float] = {}
+        self._missed_since: float | None = None
+
+    def connect(self, servers: Sequence[Server], connect: Callable[[Server], Any]) -> Any:
+        """A connection to the server that takes writes, from ``connect``, which raises OperationalError for any other.
+
+        Where there are several, one is waited for: for PATIENCE after it was first missed, and then no more until it
+        has been there again. Raises OperationalError with what each of them said.
+        """
+        while True:
+            said: list[str] = []
+            for server in self._order(servers):
+                begun = time.monotonic()
+                try:
+                    connection = connect(server)
+                except OperationalError as error:
+                    said.append(f"{server.host}:{server.port}: {' '.join(str(error).split())}")
+                    if time.monotonic() - begun >= CONNECT_TIMEOUT / 2:
+                        self._silent_until[server] = time.monotonic() + SILENCE
+                else:
+                    self._leader, self._missed_since = server, None
+                    return connection
+            if len(servers) == 1 or time.monotonic() > self._missed() + PATIENCE:
+                raise OperationalError("no server takes writes: " + "; ".join(said))
+            time.sleep(RETRY_INTERVAL)
+
+    def _order(self, servers: Sequence[Server]) -> list[Server]:
+        """The last leader first, and without those that are silent, unless all are."""
+        now = time.monotonic()
+        answering = [server for server in servers if self._silent_until.get(server, now) <= now]
+        return sorted(answering or servers, key=lambda server: server != self._leader)
+
+    def _missed(self) -> float:
+        with self._lock:
+            if self._missed_since is None:
+                self._missed_since = time.monotonic()
+            return self._missed_since
+
+
+_finder = Finder()
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """``HOST`` and ``PORT`` are lists, separated by commas, as libpq has them."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        servers = [Server(*pair) for pair in zip(conn_params["host"].split(","), conn_params["port"].split(","))]
+        connect = super().get_new_connection
+        return _finder.connect(servers, lambda server: connect(conn_params | server._asdict()))
+
+
+def limit_answers() -> None:
+    """Give a server up, from now on and in the whole process, that is silent for ANSWER_TIMEOUT. For those who serve
+    others, and not for a migration, whose statements may take their time."""
+    extensions.set_wait_callback(_wait)
+
+
+def _wait(connection: Any) -> None:
+    settled = connection.status in (extensions.STATUS_READY, extensions.STATUS_BEGIN)
+    limit = ANSWER_TIMEOUT if settled else CONNECT_TIMEOUT
+    events = {extensions.POLL_READ: select.POLLIN, extensions.POLL_WRITE: select.POLLOUT}
+    while (state := connection.poll()) != extensions.POLL_OK:
+        poller = select.poll()
+        poller.register(connection.fileno(), events[state])
+        if not poller.poll(limit * 1000):
+            raise OperationalError(f"the server was silent for {limit} s")
