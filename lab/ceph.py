@@ -36,6 +36,8 @@ mon_client_ping_interval = 1
 mon_client_ping_timeout = 4
 """
 
+GROUP = 64045  # Debian's for Ceph: by it a packet filter tells what Ceph's daemons send from what its clients do
+
 
 @dataclass(frozen=True)
 class Ceph:
@@ -108,7 +110,10 @@ osd_data = {directory}/osd
             directory=self.directory,
             files={self.configuration: self.content()},
             setup=setup,
-            argv=(f"ceph-{kind}", "-c", self.configuration, "--id", identity, "-f"),
+            argv=(
+                *("setpriv", f"--regid={GROUP}", "--clear-groups"),
+                *(f"ceph-{kind}", "-c", self.configuration, "--id", identity, "-f"),
+            ),
             ready=("sh", "-c", f"ceph -c {self.configuration} --connect-timeout 10 {ready}"),
         )
 

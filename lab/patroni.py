@@ -39,7 +39,7 @@ def service(
         "name": name,
         "restapi": {"listen": f"{address}:{rest_port}", "connect_address": f"{address}:{rest_port}"},
         "zookeeper": {"hosts": list(zookeeper_hosts)},
-        "watchdog": {"mode": "off"},
+        "watchdog": {"mode": "off", "safety_margin": -1},  # with another margin, it is a warning each second
         "bootstrap": {
             "dcs": {
                 **TIMING,

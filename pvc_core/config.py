@@ -86,7 +86,7 @@ class PostgresqlConfig:
     @property
     def servers(self) -> tuple[tuple[str, int], ...]:
         """Host and port of each. Raises ValueError for what is neither ``host`` nor ``host:port``."""
-        return tuple(_server(host, 5432) for host in self.hosts)
+        return tuple(_server("postgresql.hosts", host, 5432) for host in self.hosts)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class RedisConfig:
         """Host and port of each Sentinel; none where Redis is a single server. Raises ValueError for another URL."""
         if not self.url.startswith("sentinel://"):
             return ()
-        return tuple(_server(url.strip().removeprefix("sentinel://").rstrip("/"), 26379) for url in self.url.split(";"))
+        hosts = (url.strip().removeprefix("sentinel://").rstrip("/") for url in self.url.split(";"))
+        return tuple(_server("redis.url", host, 26379) for host in hosts)
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,7 @@ class WorkerConfig:
     control_concurrency: int = 8
     bulk_concurrency: int = 2
     heartbeat_interval: float = 3.0
-    # A task whose worker was silent for this long is taken from it; longer than a change of the database's leader takes.
-    heartbeat_limit: float = 20.0
+    heartbeat_limit: float = 20.0  # a task whose worker was silent for this long is taken from it
 
 
 @dataclass(frozen=True)
@@ -226,11 +226,13 @@ def _check_servers(config: Config) -> None:
     """Raise ValueError for servers that cannot be."""
     if not config.postgresql.servers:
         raise ValueError("postgresql.hosts: names no server")
-    if not config.redis.sentinels and not config.redis.url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError(f"redis.url: {config.redis.url!r} is neither redis://host:port/db nor sentinel://host:port;...")
+    if not config.redis.sentinels and not config.redis.url.startswith(("redis://", "rediss://")):
+        raise ValueError(
+            f"redis.url: {config.redis.url!r} is neither redis://host:port/db nor sentinel://host:port;..."
+        )
 
 
-def _server(text: str, port: int) -> tuple[str, int]:
+def _server(place: str, text: str, port: int) -> tuple[str, int]:
     """Host and port of ``host``, ``host:port`` or ``[host]:port``, with ``port`` where none is given."""
     try:
         address = urlsplit(f"//{text}")
@@ -238,7 +240,7 @@ def _server(text: str, port: int) -> tuple[str, int]:
             return address.hostname, address.port or port
     except ValueError:
         pass
-    raise ValueError(f"{text!r} is no server; write host, host:port or [IPv6 address]:port")
+    raise ValueError(f"{place}: {text!r} is no server; write host, host:port or [IPv6 address]:port")
 
 
 def _check_floating(config: Config) -> None:

@@ -258,11 +258,12 @@ class BlockStore(Protocol):
         clients out; answers how many there were."""
         ...
 
-    def shut_out(self, hosts: Collection[str], seconds: float) -> None:
-        """Have Ceph refuse everything that any process at these hosts (IP addresses) sends, now or later, for
-        ``seconds``, and mark the OSDs that live there down, so that none of them serves such a process from an older
-        map. Returns once the map with it is in force for whoever opens an image after this. Doing it again begins the
-        time anew. Raises BadRequest for what is no address, and without any; Conflict for this client's own."""
+    def shut_out(self, hosts: Collection[str]) -> None:
+        """Have Ceph refuse everything that any process at these hosts (IP addresses) sends, now or later, until they
+        are let in again, and mark the OSDs that live there down, so that none of them serves such a process from an
+        older map. Returns once the map with it is in force for whoever opens an image after this. Nothing changes for
+        hosts that are shut out already. Raises BadRequest for what is no address, and without any; Conflict for this
+        client's own."""
         ...
 
     def readmit(self, hosts: Collection[str]) -> None:

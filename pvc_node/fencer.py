@@ -15,11 +15,12 @@ from pvc_core.config import Config
 from pvc_core.errors import PvcError, Stale
 from pvc_core.model.domain import parse
 from pvc_core.model.fence import Attempt, Fence, FenceStep, Method
+from pvc_core.model.node import Primary
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, VmEntry
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
 from pvc_core.ports import BlockStore, Clock, Power, PowerState, Session
-from pvc_core.rules import fencing, recovery
-from pvc_core.rules.fencing import Action, Advance, Begin, CallOff, Close, PowerOn, Recover, Renew, Sight, Try
+from pvc_core.rules import election, fencing, recovery
+from pvc_core.rules.fencing import Action, Advance, Begin, CallOff, Close, PowerOn, Recover, Sight, Try
 from pvc_core.state import fences, records
 from pvc_core.state.cluster import ClusterState, Entry, Transaction
 from pvc_core.state.statistics import with_stats
@@ -57,7 +58,6 @@ class _Progress:
     fence_began: float
     step: FenceStep
     since: float  # monotonic, when this fencer first saw the step
-    renewed: float  # monotonic, when it was shut out last; a new fencer takes that to be now
     tried: dict[Method, float] = field(default_factory=dict)
 
 
@@ -108,6 +108,8 @@ class Fencer:
             actions.append(_Sweep(""))
             if recovery.waiting(snapshot):
                 actions.append(_Waiting(""))
+        else:
+            self._stray = frozenset()
         for action in actions:
             self._submit(action, now)
 
@@ -116,7 +118,7 @@ class Fencer:
         for name, entry in snapshot.fences.items():
             old, fence = self._progress.get(name), entry.fence
             if old is None or old.fence_began != fence.began:
-                old = _Progress(fence.began, fence.step, since=now, renewed=now)
+                old = _Progress(fence.began, fence.step, since=now)
             elif old.step is not fence.step:
                 old.step, old.since = fence.step, now
             kept[name] = old
@@ -129,7 +131,6 @@ class Fencer:
             due,
             {name: now - progress.since for name, progress in known},
             {(name, method): now - when for name, progress in known for method, when in progress.tried.items()},
-            {name: now - progress.renewed for name, progress in known},
             frozenset(self._mute()),
             self._stray,
         )
@@ -172,8 +173,6 @@ class Fencer:
                 self._recover(action.entry)
             case CallOff():
                 self._call_off(action.entry)
-            case Renew():
-                self._renew(action.entry)
             case PowerOn():
                 self._power_on(action.entry)
             case Close():
@@ -214,7 +213,7 @@ class Fencer:
             log.info("fence %s: %s is confirmed", fence.node, method)
 
     def _shut_out(self, fence: Fence) -> Attempt:
-        self._blocks().shut_out(fence.addresses, fencing.SHUT_OUT)
+        self._blocks().shut_out(fence.addresses)
         return Attempt(confirmed=True, acted=True)
 
     def _cut_power(self, entry: FenceEntry) -> Attempt:
@@ -254,7 +253,7 @@ class Fencer:
             if self._may_free(machine, snapshot, fence) and not fencing.in_doubt(machine, fence.node, snapshot)
         ]
         snapshot = with_stats(self._state, self._view.snapshot())
-        places = self._places(snapshot, held, fence.node)
+        places = self._places(snapshot, held, fence)
         for machine in held:
             self._free(machine, entry, snapshot, *places.get(machine.vm.uuid, ("", "")))
         if fence.step is FenceStep.RECOVERING:
@@ -271,17 +270,19 @@ class Fencer:
         fences = [fence] if other is None else [fence, other.fence]
         return all(fencing.may_free(each, only_rbd=only_rbd) for each in fences)
 
-    def _places(self, snapshot: ClusterSnapshot, held: list[VmEntry], node: str) -> dict[str, tuple[str, str]]:
+    def _places(self, snapshot: ClusterSnapshot, held: list[VmEntry], fence: Fence) -> dict[str, tuple[str, str]]:
         """Node and, where there is none, reason for each machine that is to run; by its uuid."""
         if self._config.successful_fence == "none":
             return {}
         now = self._clock.now()
         homeless = []
         for entry in held:
-            vm, _ = fencing.freed(entry, node, now)
-            if vm.node == node and vm.state is VmState.START and not fencing.receiver(entry, snapshot):
+            vm, _ = fencing.freed(entry, fence.node, now)
+            if vm.node == fence.node and vm.state is VmState.START and not fencing.receiver(entry, snapshot):
                 homeless.append(replace(entry, vm=vm))
-        return {place.uuid: (place.node, place.reason) for place in recovery.plan(snapshot, homeless)}
+        # A node that could not reach the storage to shut another one out is no place for a machine either.
+        unfit = {self._node} if fence.storage.message and not fence.storage.confirmed else set()
+        return {place.uuid: (place.node, place.reason) for place in recovery.plan(snapshot, homeless, unfit)}
 
     def _free(self, entry: VmEntry, fenced: FenceEntry, snapshot: ClusterSnapshot, target: str, reason: str) -> None:
         fence = fenced.fence
@@ -322,19 +323,9 @@ class Fencer:
         if "storage" in self._config.methods:
             self._prove(entry)
             if self._blocks().shut_out_hosts() & set(fence.addresses):  # what it runs is broken: the fence goes its way
-                if fence.node == self._node:  # which Ceph's client would not shut out, and need not
-                    self._note(fence, lambda now: fencing.attempted(now, Method.STORAGE, Attempt(confirmed=True)))
-                else:
-                    self._try(entry, Method.STORAGE)
+                self._try(entry, Method.STORAGE)
                 return
         self._end(entry, "it is back, and nothing was confirmed")
-
-    def _renew(self, entry: FenceEntry) -> None:
-        self._prove(entry)
-        self._blocks().shut_out(entry.fence.addresses, fencing.SHUT_OUT)
-        progress = self._progress.get(entry.fence.node)
-        if progress is not None:
-            progress.renewed = self._clock.monotonic()
 
     def _power_on(self, entry: FenceEntry) -> None:
         fence = entry.fence
@@ -365,6 +356,17 @@ class Fencer:
         snapshot = self._settled()
         hosts = {name: entry.node.addresses.hosts() for name, entry in snapshot.nodes.items()}
         self._stray = frozenset(name for name in hosts if hosts[name] & shut_out and name not in snapshot.fences)
+        if self._node in self._stray:
+            self._hand_over(snapshot)
+
+    def _hand_over(self, snapshot: ClusterSnapshot) -> None:
+        """Nobody fences himself: let another coordinator be primary, if there is one that is well."""
+        ill = {self._node, *self._stray, *snapshot.fences}
+        others = [name for name in election.candidates(snapshot) if name not in ill]
+        if others:
+            entry = self._state.get(records.PRIMARY)
+            self._transaction().update(entry, Primary(others[0], entry.value.epoch + 1)).commit()
+            log.warning("primary: %s => %s: this node is shut out of the storage", self._node, others[0])
 
     def _write(self, entry: VmEntry, vm: Vm, status: VmStatus | None, fenced: FenceEntry | None = None) -> None:
         uuid = vm.uuid

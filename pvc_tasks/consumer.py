@@ -15,14 +15,13 @@ from typing import Any
 
 from celery import bootsteps
 from celery.concurrency.thread import TaskPool
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.worker import state
 from kombu import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pvc_core.ops.base import Operation
 from pvc_web.tasks.broker import app
-
 
 CHECK_INTERVAL = 1.0  # seconds between two looks whether Redis answers, or is back
 ANSWER_LIMIT = 4.0  # seconds of its silence after which Redis is given up: it answers each second, if only with nothing
@@ -102,6 +101,8 @@ def make_worker(name: str, queues: list[str], concurrency: int, run: Callable[[s
     app.steps["consumer"].update((TakeWhenFree, GiveUpSilence))
     # Celery warns of root because of messages that carry code. Ours carry an id, and the work itself needs root.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # And, at each loss of Redis, of what a later version will do to tasks that are acknowledged late. Ours are not.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     return app.Worker(
         hostname=name,
         pool_cls=Pool,

@@ -36,6 +36,7 @@ class Observer:
         self._uuids = uuids
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._judges: list[threading.Thread] = []
         self._begun: dict[Qemu, float] = {}
         self._ended: dict[Qemu, float] = {}
         self._may_write = may_write
@@ -49,7 +50,8 @@ class Observer:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        for thread in (self._thread, *self._judges):
+            thread.join()
 
     def came(self, uuid: str, since: float) -> float | None:
         """Seconds from ``since`` to the first QEMU of a machine that began after it; None: there was none."""
@@ -78,8 +80,13 @@ class Observer:
             hosts = {qemu.host for qemu, state in states.items() if qemu.uuid == uuid and state not in "TZX"}
             if len(hosts) > 1 and (uuid, frozenset(hosts)) not in self._judged:
                 self._judged.add((uuid, frozenset(hosts)))
-                if sum(self._may_write(host) for host in hosts) > 1:
-                    self.twice.add(uuid)
+                judge = threading.Thread(target=self._judge, args=(uuid, hosts))  # it asks Ceph, which takes a while
+                self._judges.append(judge)
+                judge.start()
+
+    def _judge(self, uuid: str, hosts: set[str]) -> None:
+        if sum(self._may_write(host) for host in hosts) > 1:
+            self.twice.add(uuid)
 
     def _processes(self) -> Iterator[tuple[Qemu, str]]:
         """Each QEMU of the cluster, with its state as the kernel calls it (T: stopped)."""

@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 
 from lab import bmc, guest, hosts, namespaces, network, power, sentinel
 from lab.bmc import Condition
+from lab.ceph import GROUP
 from lab.cluster import NETWORKS, Cluster
 from lab.drive import Driver
 from lab.errors import LabError
@@ -20,6 +21,9 @@ from lab.failover.observer import Observer
 
 POOL, VNI = "failover", 30
 MACHINES = ("fo1", "fo2", "fo3")
+PATRONI = ("/usr/bin/python3", "/usr/bin/patronictl", "-c", f"{hosts.DATA}/postgresql/patroni.yml")
+BOOTS = 4  # tries
+BOOT_LIMIT = 60.0  # seconds
 REPAIR_LIMIT = 240.0  # seconds
 
 
@@ -32,6 +36,7 @@ class Rig:
         self.uuids: dict[str, str] = {}
         self.victim = ""
         self.began = 0.0  # monotonic, when the fault was made
+        self.broken_boots = 0  # of guests, that have nothing to do with the cluster
         self.api_back = 0.0  # seconds from then until the API answered
         self.observer = Observer(cluster, (), self.may_write)
 
@@ -76,15 +81,24 @@ class Rig:
         """Give a coordinator every leading part there is: primary, PostgreSQL's leader, Redis' master."""
         if self.primary() != node:
             self.user.pvc("node", "primary", node, "-w")
-        patroni = ("/usr/bin/python3", "/usr/bin/patronictl", "-c", f"{hosts.DATA}/postgresql/patroni.yml")
-        members = self.user.json_on(node, *patroni, "list", "-f", "json")
-        leader = next(member["Member"] for member in members if member["Role"] == "Leader")
-        if leader != node:
-            self.user.on_host(node, *patroni, "switchover", "--leader", leader, "--candidate", node, "--force")
+        roles = self._postgresql(node)
+        if roles["Leader"] != node:
+            self.user.on_host(node, *PATRONI, "switchover", "--leader", roles["Leader"], "--candidate", node, "--force")
+        # Until a second member has all that the leader has, nobody may succeed it.
+        self.user.wait("PostgreSQL's leader and its standby", lambda: self._may_lose(node), REPAIR_LIMIT)
         for other in self.cluster.coordinators:
             priority = "1" if other == node else "50"
             self._redis(other, hosts.REDIS_PORT, "config", "set", "replica-priority", priority)
         self.user.wait(f"Redis' master on {node}", lambda: self._is_master(node), REPAIR_LIMIT)
+
+    def _postgresql(self, node: str) -> dict[str, str]:
+        """A member of PostgreSQL's cluster for each role that there is."""
+        members = self.user.json_on(node, *PATRONI, "list", "-f", "json")
+        return {member["Role"]: member["Member"] for member in members if member["State"] in ("running", "streaming")}
+
+    def _may_lose(self, node: str) -> bool:
+        roles = self._postgresql(node)
+        return roles.get("Leader") == node and "Sync Standby" in roles
 
     def _is_master(self, node: str) -> bool:
         if "role:master" in self._redis(node, hosts.REDIS_PORT, "info", "replication"):
@@ -97,9 +111,9 @@ class Rig:
         return self.user.on_host(node, "redis-cli", "-h", address, "-p", str(port), *command)
 
     def block_monitors(self, host: str) -> None:
-        """Let nothing of a host reach Ceph's monitors, whereas its disks and the rest go on."""
+        """Let no client of Ceph on a host reach the monitors; its own Ceph daemons still do, and its disks go on."""
         rules = "add table inet fault; add chain inet fault out { type filter hook output priority 0; }; "
-        rules += "add rule inet fault out tcp dport { 3300, 6789 } drop"
+        rules += f"add rule inet fault out meta skgid != {GROUP} tcp dport {{ 3300, 6789 }} drop"
         self.user.on_host(host, "nft", rules)
 
     def fence(self, node: str) -> dict[str, Any] | None:
@@ -150,8 +164,38 @@ class Rig:
                 raise LabError(f"the count on the disk of {name} has {found[1]} gaps")
 
     def await_guests(self) -> None:
-        """Wait until each guest counts: one that is moved while it boots may not outlive it without KVM."""
-        self._consoles(r"count \d+0")
+        """Wait until each guest counts: one that is moved while it boots may not outlive it without KVM. A kernel that
+        died while it booted, which without KVM happens too, is started anew."""
+        before = {name: self._count(name) for name in MACHINES}
+        for name in MACHINES:
+            for _ in range(BOOTS):
+                if self._lives(name, before[name]):
+                    break
+                self.broken_boots += 1
+                self.user.pvc("vm", "stop", name, "-y")
+                self.user.pvc("vm", "start", name)
+            else:
+                raise LabError(f"the kernel of {name} dies each time it boots")
+
+    def _lives(self, name: str, before: str) -> bool:
+        def look() -> str | None:
+            if re.search(r"Oops: |Kernel panic", self._since_boot(name)):
+                return "dead"
+            return "alive" if self._count(name) not in ("", before) else None
+
+        try:
+            return self.user.wait(f"{name} to count", look, BOOT_LIMIT) == "alive"
+        except LabError:
+            return False
+
+    def _since_boot(self, name: str) -> str:
+        text = self.user.console(name, 1000)
+        return text[max(0, text.rfind("SYSLINUX")) :]
+
+    def _count(self, name: str) -> str:
+        """The last number that a guest has printed since it was booted; empty when there is none."""
+        found = re.findall(r"^guest: count (\d+)$", self._since_boot(name), re.MULTILINE)
+        return str(found[-1]) if found else ""
 
     def _consoles(self, pattern: str) -> dict[str, re.Match[str]]:
         """What each machine's console shows next that fits a pattern."""

@@ -97,7 +97,7 @@ def _by_hand(rig: Rig) -> str:
     return f"a fault says what to check; {max(times):.1f} s after fence-confirm they run"
 
 
-@row("neither", "neither power nor storage can be confirmed", recovers=False, lasts=STAYS, after=_by_hand)
+@row("neither", "neither power nor storage can be confirmed", recovers=False, lasts=2 * STAYS, after=_by_hand)
 def _neither(rig: Rig) -> None:
     for node in rig.cluster.coordinators:
         rig.block_monitors(node)

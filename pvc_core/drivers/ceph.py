@@ -197,8 +197,8 @@ class CephBlockStore:
                     image.break_lock(client, cookie)  # librbd blocklists the client first
             return len(held)
 
-    def shut_out(self, hosts: Collection[str], seconds: float) -> None:
-        ceph_fencing.shut_out(self._ceph, hosts, seconds)
+    def shut_out(self, hosts: Collection[str]) -> None:
+        ceph_fencing.shut_out(self._ceph, hosts)
 
     def readmit(self, hosts: Collection[str]) -> None:
         ceph_fencing.readmit(self._ceph, hosts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pvc_core.drivers.ceph_connection import CephConnection
@@ -13,6 +14,11 @@ from pvc_core.model.address import plain
 WHOLE_HOST = ":0/0"  # port and nonce of an entry that is for every client at its address
 SIDE_BY_SIDE = 8  # commands; the monitors put those that come together into one map
 
+# Every entry expires, and none can be prolonged: Ceph keeps the time of one that is there. So an entry is to outlast
+# every absence, and one that somebody else made and that ends before does not count.
+LASTING = timedelta(days=3650)
+SHORT = timedelta(days=365)
+
 
 def host_of(address: str) -> str:
     """The IP address in one of Ceph's addresses: ``10.0.0.1:6800/123`` or ``[fd00::1]:0/0``, with or without ``v1:``,
@@ -21,29 +27,38 @@ def host_of(address: str) -> str:
     return plain(socket.rpartition(":")[0].removeprefix("[").removesuffix("]"))
 
 
-def shut_out(ceph: CephConnection, hosts: Collection[str], seconds: float) -> None:
+def shut_out(ceph: CephConnection, hosts: Collection[str]) -> None:
     wanted = {plain(host) for host in hosts}
     if not wanted:
         raise BadRequest("no address is given that could be shut out")
     own = host_of(ceph.own_address())
     if own in wanted:
         raise Conflict(f"{own} is the address of this very client, which cannot shut itself out")
+    listed = _listed(ceph)
+    soon = datetime.now(UTC) + SHORT
+    _unlist(ceph, {host for host in wanted & listed.keys() if listed[host] < soon})
+    fresh = {host for host in wanted if host not in listed or listed[host] < soon}
     # OSDs go first. So whoever finds a host on the list, even after a caller that died halfway, knows that the OSDs
     # which are up there came up with the host on the list, and need not be marked down for it again.
-    fresh = wanted - shut_out_hosts(ceph)
     _mark_down(ceph, fresh)
-    _each(lambda host: _blocklist(ceph, "add", host, expire=float(seconds)), wanted)
+    _each(lambda host: _blocklist(ceph, "add", host, expire=LASTING.total_seconds()), fresh)
     _mark_down(ceph, fresh)  # those that came up in between
     ceph.wait_for_map()
 
 
 def readmit(ceph: CephConnection, hosts: Collection[str]) -> None:
-    _each(lambda host: _blocklist(ceph, "rm", host), {plain(host) for host in hosts} & shut_out_hosts(ceph))
+    _unlist(ceph, {plain(host) for host in hosts} & _listed(ceph).keys())
     ceph.wait_for_map()
 
 
 def shut_out_hosts(ceph: CephConnection) -> set[str]:
-    return {host_of(address) for address in _map(ceph)["blocklist"] if address.endswith(WHOLE_HOST)}
+    return set(_listed(ceph))
+
+
+def _listed(ceph: CephConnection) -> dict[str, datetime]:
+    """Until when each host is on the list."""
+    entries = _map(ceph)["blocklist"].items()
+    return {host_of(name): datetime.fromisoformat(until) for name, until in entries if name.endswith(WHOLE_HOST)}
 
 
 def _mark_down(ceph: CephConnection, hosts: Collection[str]) -> None:
@@ -63,6 +78,10 @@ def _osd_hosts(osd: dict[str, Any]) -> set[str]:
 def _map(ceph: CephConnection) -> dict[str, Any]:
     found: dict[str, Any] = ceph.command("osd dump")
     return found
+
+
+def _unlist(ceph: CephConnection, hosts: Collection[str]) -> None:
+    _each(lambda host: _blocklist(ceph, "rm", host), hosts)
 
 
 def _blocklist(ceph: CephConnection, change: str, host: str, **arguments: float) -> None:

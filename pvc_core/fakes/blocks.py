@@ -12,7 +12,7 @@ from pathlib import Path
 from pvc_core.errors import BadRequest, Cancelled, Conflict, DriverUnavailable, NotFound
 from pvc_core.model.address import plain
 from pvc_core.model.storage import PoolStats, StorageStatus, Volume
-from pvc_core.ports import Clock, Locker
+from pvc_core.ports import Locker
 
 OBJECT_SIZE = 4 * 1024 * 1024
 COPY_STEPS = 4  # looks at ``cancelled`` during one copy
@@ -40,14 +40,13 @@ class FakePool:
 
 class FakeBlocks:
     """A test sets ``unavailable``, gives an image ``lockers`` and ``watchers`` through ``image``, and writes as the
-    process of some node does by ``write``. A host that is shut out gets in again by itself only where a ``clock``
-    says that its time is over. ``host`` is the address of whoever uses this object: it is refused as one's own."""
+    process of some node does by ``write``. ``host`` is the address of whoever uses this object, who cannot shut himself
+    out."""
 
-    def __init__(self, capacity: int = 1024**4, clock: Clock | None = None, host: str = "") -> None:
+    def __init__(self, capacity: int = 1024**4, host: str = "") -> None:
         self.capacity = capacity
-        self._clock = clock
         self._host = host
-        self._shut_out: dict[str, float] = {}  # host -> until when, monotonic
+        self._hosts_out: set[str] = set()
         self._clients_out: set[str] = set()
         self.pool_records: dict[str, FakePool] = {}
         self.unavailable = False
@@ -185,7 +184,7 @@ class FakeBlocks:
             image.lockers[:] = [client]
             return True
 
-    def shut_out(self, hosts: Collection[str], seconds: float) -> None:
+    def shut_out(self, hosts: Collection[str]) -> None:
         wanted = {plain(host) for host in hosts}
         with self._lock:
             self._answer()
@@ -193,18 +192,17 @@ class FakeBlocks:
                 raise BadRequest("no address is given that could be shut out")
             if self._host in wanted:
                 raise Conflict(f"{self._host} is the address of this very client, which cannot shut itself out")
-            self._shut_out |= dict.fromkeys(wanted, self._now() + seconds)
+            self._hosts_out |= wanted
 
     def readmit(self, hosts: Collection[str]) -> None:
         with self._lock:
             self._answer()
-            for host in hosts:
-                self._shut_out.pop(plain(host), None)
+            self._hosts_out -= {plain(host) for host in hosts}
 
     def shut_out_hosts(self) -> set[str]:
         with self._lock:
             self._answer()
-            return {host for host, until in self._shut_out.items() if until > self._now()}
+            return set(self._hosts_out)
 
     def watchers(self, pool: str, name: str) -> list[str]:
         with self._lock:
@@ -244,9 +242,6 @@ class FakeBlocks:
 
     def close(self) -> None:
         """Nothing to give back."""
-
-    def _now(self) -> float:
-        return 0.0 if self._clock is None else self._clock.monotonic()
 
     def _pool(self, name: str) -> FakePool:
         self._answer()

@@ -17,8 +17,6 @@ from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEn
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
 
 RETRY = 1.0  # seconds between two tries of a method while a fence is not failed yet
-RENEW = 1800.0  # seconds after which a fenced node is shut out of the storage anew
-SHUT_OUT = 24 * 3600.0  # seconds for which it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,6 @@ class Sight:
     due: frozenset[str]  # nodes that have been missed for long enough to be fenced
     ages: Mapping[str, float]  # for how long this node has seen each fence at its present step
     tried: Mapping[tuple[str, Method], float]  # how long ago it last began to try a method on a node
-    renewed: Mapping[str, float]  # how long ago it last shut a fenced node out anew
     mute: frozenset[str] = frozenset()  # nodes whose BMC did not answer while all was well
     stray: frozenset[str] = frozenset()  # nodes that are shut out of the storage without a fence
 
@@ -74,13 +71,6 @@ class Recover(Action):
 @dataclass(frozen=True, slots=True)
 class CallOff(Action):
     """The node is back before anything was confirmed: end the fence, unless its storage was shut out by now."""
-
-    entry: FenceEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Renew(Action):
-    """Shut the node out of the storage anew, before the entries expire."""
 
     entry: FenceEntry
 
@@ -221,14 +211,11 @@ def _begin(snapshot: ClusterSnapshot, sight: Sight, config: FencingConfig, now: 
 def _reason(entry: NodeEntry, sight: Sight, config: FencingConfig) -> str:
     """Why a node is to be fenced; empty when it is not."""
     name = entry.node.name
-    if name in sight.stray:  # be it the primary itself
+    if name == sight.node:
+        return ""
+    if name in sight.stray:
         return "it is shut out of the storage, so what it runs is broken"
-    if (
-        name == sight.node
-        or name not in sight.due
-        or not _is_silent(entry)
-        or (config.disable_on_ipmi_failure and name in sight.mute)
-    ):
+    if name not in sight.due or not _is_silent(entry) or (config.disable_on_ipmi_failure and name in sight.mute):
         return ""
     return "it has shown no sign of life"
 
@@ -323,5 +310,3 @@ def _keep(snapshot: ClusterSnapshot, entry: FenceEntry, sight: Sight, config: Fe
             yield from _tries(entry, (Method.POWER,), sight, config.retry_interval)
     elif fence.power.confirmed and fence.power.acted and config.power_on and not fence.power_restored:
         yield PowerOn(name, entry)
-    if fence.storage.confirmed and sight.renewed.get(name, 0.0) >= RENEW:
-        yield Renew(name, entry)

@@ -1,7 +1,7 @@
 """Django's backend for PostgreSQL, on whichever of several servers takes writes.
 
-libpq can go through a list of servers too. But it ends at one that breaks off while it starts or stops, waits for a dead
-one anew with each connection, and waits for the answer of one that hangs for ever.
+libpq can go through a list of servers too. But it ends at one that breaks off while it starts or stops, waits for a
+dead one anew with each connection, and waits for the answer of one that hangs for ever.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ class Server(NamedTuple):
 class Finder:
     """What the threads of a process know of the servers, so that each need not find out for itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._lock = threading.Lock()
-        self._leader: Server | None = None
+        self.leader: Server | None = None
         self._silent_until: dict[Server, float] = {}
         self._missed_since: float | None = None
 
     def connect(self, servers: Sequence[Server], connect: Callable[[Server], Any]) -> Any:
         """A connection to the server that takes writes, from ``connect``, which raises OperationalError for any other.
 
-        Where there are several, one is waited for: for PATIENCE after it was first missed, and then no more until it
-        has been there again. Raises OperationalError with what each of them said.
+        Where there are several, one is waited for: for a while after it was first missed, and then no more until it has
+        been there again. Raises OperationalError with what each of them said.
         """
         while True:
             said: list[str] = []
@@ -53,9 +54,9 @@ class Finder:
                     if time.monotonic() - begun >= CONNECT_TIMEOUT / 2:
                         self._silent_until[server] = time.monotonic() + SILENCE
                 else:
-                    self._leader, self._missed_since = server, None
+                    self.leader, self._missed_since = server, None
                     return connection
-            if len(servers) == 1 or time.monotonic() > self._missed() + PATIENCE:
+            if len(servers) == 1 or time.monotonic() > self._missed() + self._patience:
                 raise OperationalError("no server takes writes: " + "; ".join(said))
             time.sleep(RETRY_INTERVAL)
 
@@ -63,7 +64,7 @@ class Finder:
         """The last leader first, and without those that are silent, unless all are."""
         now = time.monotonic()
         answering = [server for server in servers if self._silent_until.get(server, now) <= now]
-        return sorted(answering or servers, key=lambda server: server != self._leader)
+        return sorted(answering or servers, key=lambda server: server != self.leader)
 
     def _missed(self) -> float:
         with self._lock:
@@ -75,13 +76,24 @@ class Finder:
 _finder = Finder()
 
 
+def _is_leader(connection: Any) -> bool:
+    """Whether the server of a connection is the one that took writes when this process last looked."""
+    return Server(connection.info.host, str(connection.info.port)) == _finder.leader
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """``HOST`` and ``PORT`` are lists, separated by commas, as libpq has them."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        servers = [Server(*pair) for pair in zip(conn_params["host"].split(","), conn_params["port"].split(","))]
+        hosts, ports = conn_params["host"].split(","), conn_params["port"].split(",")
+        servers = [Server(host, port) for host, port in zip(hosts, ports, strict=True)]
         connect = super().get_new_connection
         return _finder.connect(servers, lambda server: connect(conn_params | server._asdict()))
+
+    def is_usable(self) -> bool:
+        """Whether to keep the connection. One thread's finding that the leader is another spares the others the wait
+        for the old one's answer."""
+        return _is_leader(self.connection) and super().is_usable()
 
 
 def limit_answers() -> None:
@@ -97,5 +109,9 @@ def _wait(connection: Any) -> None:
     while (state := connection.poll()) != extensions.POLL_OK:
         poller = select.poll()
         poller.register(connection.fileno(), events[state])
-        if not poller.poll(limit * 1000):
-            raise OperationalError(f"the server was silent for {limit} s")
+        give_up = time.monotonic() + limit
+        while not poller.poll(RETRY_INTERVAL * 1000):
+            if time.monotonic() > give_up:
+                raise OperationalError(f"the server was silent for {limit} s")
+            if settled and not _is_leader(connection):
+                raise OperationalError("the server is silent, and another takes writes by now")

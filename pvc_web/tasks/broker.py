@@ -23,7 +23,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 
 
 def client(config: RedisConfig) -> Redis:
-    """A client of the Redis that takes the messages now; where there are Sentinels, they are asked at each connection."""
+    """A client of the Redis that takes the messages; where there are Sentinels, they are asked at each connection."""
     options: dict[str, float] = {"socket_connect_timeout": 1, "socket_timeout": 2}
     if config.sentinels:
         return Sentinel(config.sentinels, **options).master_for(config.master_name)

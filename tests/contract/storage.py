@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,6 @@ from lab.local import LocalServices
 from pvc_core.config import CephConfig
 from pvc_core.drivers.ceph import CephBlockStore
 from pvc_core.fakes.blocks import FakeBlocks
-from pvc_core.fakes.clock import FakeClock
 from pvc_core.ports import BlockStore, Locker
 
 POOL = "vms"
@@ -39,10 +39,8 @@ class StorageWorld(Protocol):
 
     def client(self, image: str, host: str) -> Client: ...
 
-    def wait(self, seconds: float) -> None: ...
-
     def clear(self) -> None:
-        """End the clients, let all hosts in, and remove the images."""
+        """End the clients, and let all hosts in again."""
 
     def close(self) -> None: ...
 
@@ -62,22 +60,16 @@ class FakeStorageWorld:
     hosts = ("192.0.2.2", "192.0.2.3")
 
     def __init__(self) -> None:
-        self._clock = FakeClock()
         self._clients = 0
-        self.blocks = FakeBlocks(clock=self._clock, host=self.own)
+        self.blocks = FakeBlocks(host=self.own)
         self.blocks.create_pool(POOL, 8, 2, 1, "default")
 
     def client(self, image: str, host: str) -> FakeClient:
         self._clients += 1
         return FakeClient(self.blocks, image, Locker(f"client.{self._clients}", host))
 
-    def wait(self, seconds: float) -> None:
-        self._clock.advance(seconds)
-
     def clear(self) -> None:
         self.blocks.readmit(self.blocks.shut_out_hosts())
-        for name in self.blocks.volumes(POOL):
-            self.blocks.remove(POOL, name)
 
     def close(self) -> None:
         pass
@@ -169,20 +161,10 @@ class CephStorageWorld:
         self._clients.append(client)
         return client
 
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def clear(self) -> None:
         while self._clients:
             self._clients.pop().close()
         self.blocks.readmit(self.blocks.shut_out_hosts())
-        for name in self.blocks.volumes(POOL):
-            self.blocks.break_locks(POOL, name)
-            self.remove(name)
-
-    def remove(self, name: str) -> None:
-        """Ceph misses a client that was killed only after half a minute, but for one that it has shut out."""
-        self.blocks.remove(POOL, name)
 
     def pause_osd(self) -> None:
         assert self._osd is not None
@@ -191,6 +173,25 @@ class CephStorageWorld:
     def resume_osd(self) -> None:
         assert self._osd is not None
         self._osd.send_signal(signal.SIGCONT)
+
+    def ceph(self, *command: str) -> bytes:
+        """What Ceph answers, as JSON."""
+        line = ["ceph", "-c", self.config, *command, "--format", "json"]
+        return subprocess.run(line, check=True, capture_output=True).stdout
+
+    def osd_up_from(self) -> int:
+        """The epoch in which the hosts' OSD came up; 0 while it is down."""
+        osds = json.loads(self.ceph("osd", "dump"))["osds"]
+        return next(osd["up_from"] if osd["up"] else 0 for osd in osds if osd["osd"] == 1)
+
+    @contextmanager
+    def monitor_paused(self) -> Iterator[None]:
+        monitor = self.services.pids("ceph-mon")[-1]
+        os.kill(monitor, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(monitor, signal.SIGCONT)
 
     def close(self) -> None:
         self.clear()
@@ -217,7 +218,7 @@ class CephStorageWorld:
     def _start_osd(self) -> None:
         data, identity = self.services.directory / "osd1", str(uuid.uuid4())
         data.mkdir()
-        subprocess.run(["ceph", "-c", self.config, "osd", "new", identity, "1"], check=True, capture_output=True)
+        self.ceph("osd", "new", identity, "1")
         address = ["--public-addr", self.hosts[0], "--cluster-addr", self.hosts[0]]
         osd = ["ceph-osd", "-c", self.config, "--id", "1", "--osd-data", str(data), *address]
         inside = _inside(self._namespace(self.hosts[0]))

@@ -101,7 +101,7 @@ def test_the_lock_of_a_dead_client_is_found_and_broken(blocks: CephBlockStore, c
     blocks.create("vms", "disk", MIB)
     subprocess.run(["rbd", "--conf", ceph.config_file, "lock", "add", "vms/disk", "old"], check=True)
     assert len(blocks.lockers("vms", "disk")) == 1
-    assert blocks.lockers("vms", "disk")[0].startswith("client.")
+    assert blocks.lockers("vms", "disk")[0].client.startswith("client.")
     assert blocks.break_locks("vms", "disk") == 1
     assert blocks.lockers("vms", "disk") == []
 

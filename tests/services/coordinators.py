@@ -79,13 +79,14 @@ class Coordinators(LocalServices):
         """All of it, up and safe against the loss of one coordinator."""
         super().start(timeout)
         try:
-            until(self.is_safe, timeout)
             admin = ["create_admin", "--password-file", str(self.directory / "password"), "--token-file"]
-            for command in (["migrate", "--verbosity=0"], [*admin, str(self.token_file)]):
-                subprocess.run([sys.executable, "manage.py", *command], check=True, cwd=CHECKOUT, env=self._environment())
+            for arguments in (["migrate", "--verbosity=0"], [*admin, str(self.token_file)]):
+                command = [sys.executable, "manage.py", *arguments]
+                subprocess.run(command, check=True, cwd=CHECKOUT, env=self._environment(), capture_output=True)
             for name in PVC:
                 self._start_pvc(name)
             until(lambda: self.get("tasks") == 200 and self._has_begun("control") and self._has_begun("beat"), timeout)
+            until(self.is_safe, timeout)
         except BaseException:
             self.stop()
             raise
@@ -93,13 +94,8 @@ class Coordinators(LocalServices):
 
     def stop(self) -> None:
         for process in self._pvc.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self._pvc.values():
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         super().stop()
 
     def is_safe(self) -> bool:
@@ -156,12 +152,14 @@ class Coordinators(LocalServices):
     def query(self, statement: str) -> list[tuple[object, ...]]:
         """The rows that PostgreSQL's leader answers."""
         where = {"host": self.addresses[self.leader()], "port": POSTGRESQL_PORT, "connect_timeout": 5}
-        with psycopg2.connect(**where, user="pvc", dbname="pvc", password=self._password) as connection:
+        connection = psycopg2.connect(**where, user="pvc", dbname="pvc", password=self._password)
+        try:
             with connection.cursor() as cursor:
                 cursor.execute(statement)
                 rows: list[tuple[object, ...]] = cursor.fetchall()
-        connection.close()
-        return rows
+                return rows
+        finally:
+            connection.close()
 
     def log(self, name: str) -> str:
         return self._log(name).read_text()
@@ -170,12 +168,18 @@ class Coordinators(LocalServices):
         return os.environ | {"PYTHONPATH": str(CHECKOUT), "PVC_CONFIG_FILE": str(self.config_file)}
 
     def _start_pvc(self, name: str) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("process.py")), name]
+        command = [str(Path(__file__).with_name("process.py")), name]
         if name == "web":
-            command = [sys.executable, "-m", "gunicorn", "-c", "python:pvc_web.config.gunicorn"]
-            command.append("tests.services.probe_web:application")
+            command = ["-m", "gunicorn", "-c", "python:pvc_web.config.gunicorn", "tests.services.probe_web:application"]
         with self._log(name).open("ab") as log:
-            self._pvc[name] = subprocess.Popen(command, env=self._environment(), stdout=log, stderr=log, cwd=CHECKOUT)
+            self._pvc[name] = subprocess.Popen(
+                ["setpriv", "--pdeathsig=KILL", sys.executable, *command],
+                env=self._environment(),
+                cwd=CHECKOUT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _has_begun(self, name: str) -> bool:
         return any(word in self.log(name) for word in ("control@node1 ready", "leads the schedules"))

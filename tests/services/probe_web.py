@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvc_web.config.wsgi import application  # noqa: F401
+from pvc_web.config.wsgi import application
 
-from django.http import HttpResponse  # noqa: E402, I001  (once Django is set up)
+__all__ = ["application"]
+
+from django.http import HttpResponse
 from django.urls import path
 from rest_framework import serializers
 from rest_framework.request import Request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from lab.local import LocalServices
 from pvc_core.errors import Unavailable
 from pvc_core.model.task import Role, TaskState
 from pvc_core.state.cluster import ClusterState
+from pvc_tasks import claims
 from pvc_tasks.reaper import Reaper
 from pvc_web.accounts.models import User
 from pvc_web.config import cluster as connections
@@ -92,6 +94,29 @@ def test_the_leader_settles_tasks_of_a_worker_that_does_not_come_back(
     workers.kill("control")
     assert service.wait(fails.id, TIMEOUT).state == TaskState.FAILED
     until(lambda: service.get(resumes.id).state == TaskState.QUEUED)
+
+
+def test_a_claim_whose_answer_was_lost_is_found_again(operator: User, path: str) -> None:
+    task = service.submit(Probe(path), operator)
+    token = uuid.uuid4()
+    assert claims.claim(task.id, "control@node1", token)
+    again = claims.claim(task.id, "control@node1", token)
+    assert again is not None
+    assert again.attempt == 1
+    assert claims.claim(task.id, "control@node2", uuid.uuid4()) is None
+
+
+def test_workers_get_time_to_show_that_they_live_once_the_database_is_back(
+    services: LocalServices, operator: User, path: str
+) -> None:
+    task = service.submit(Probe(path), operator)
+    Task.objects.update(state=TaskState.RUNNING, heartbeat=Now() - timedelta(minutes=1), claim=task.pk, attempt=1)
+    patient = Reaper(1.0, 60.0, Redis.from_url(services.redis), lambda _: True)
+    patient.sweep()
+    patient.sweep()
+    assert service.get(task.id).state == TaskState.RUNNING
+    Reaper(1.0, 0.0, Redis.from_url(services.redis), lambda _: True).sweep()
+    assert service.get(task.id).state == TaskState.FAILED
 
 
 def test_a_task_is_resumed_three_times_at_most(reaper: Reaper, operator: User, path: str) -> None:

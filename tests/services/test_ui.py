@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from django.test import Client
 from django.urls import reverse
 
 from lab.local import LocalServices
+from pvc_core.model.fence import FenceStep
+from pvc_core.model.node import DaemonState, DomainState
 from pvc_core.model.task import Role
 from pvc_web.accounts.models import Token, User
 
@@ -68,13 +71,52 @@ def test_actions_are_offered_to_those_who_may_take_them(
     assert ("data-action=" in text) is offered
 
 
+@pytest.mark.parametrize(
+    ("role", "rights"),
+    [
+        (Role.VIEWER, set()),
+        (Role.OPERATOR, {"data-operator"}),
+        (Role.ADMINISTRATOR, {"data-operator", "data-administrator"}),
+    ],
+)
+@pytest.mark.parametrize("page", ["overview", "nodes"])
+def test_the_script_is_told_what_its_user_may_do(
+    browser: Callable[[Role], Client], page: str, role: Role, rights: set[str]
+) -> None:
+    text = browser(role).get(reverse(f"ui:{page}")).content.decode()
+    assert set(re.findall(r"\sdata-(?:operator|administrator)\b", text)) == {f" {right}" for right in rights}
+
+
 @pytest.mark.parametrize(("role", "offered"), [(Role.VIEWER, False), (Role.OPERATOR, True)])
-def test_faults_are_shown_to_all_and_acknowledged_by_those_who_may(
+def test_only_the_nodes_page_has_a_column_for_actions_on_nodes(
     browser: Callable[[Role], Client], role: Role, offered: bool
 ) -> None:
-    text = browser(role).get(reverse("ui:overview")).content.decode()
-    assert 'id="faults"' in text
-    assert ("data-write=" in text) is offered
+    client = browser(role)
+    columns = {page: _headings(client, page, "nodes") for page in ("overview", "nodes")}
+    assert columns["nodes"] == columns["overview"] + (["Actions"] if offered else [])
+
+
+@pytest.mark.parametrize("states", [FenceStep, DaemonState, DomainState], ids=lambda states: states.__name__)
+def test_each_state_of_a_node_has_a_colour(states: type[StrEnum]) -> None:
+    tones = re.search(r"^const TONES = \{(.*?)^\};", _script(), re.DOTALL | re.MULTILINE)
+    assert tones is not None
+    coloured = set(re.findall(r'"(\w+)"', tones[1]))
+    assert {state.value for state in states} - coloured <= {DaemonState.STOP}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "machine"])
+def test_what_the_script_fills_on_a_page_is_on_it(browser: Callable[[Role], Client], page: str) -> None:
+    """What the page's own function names, and those that it calls."""
+    script = _script()
+    part = re.search(rf"^  {page}\(\) \{{(.*?)^  \}},", script, re.DOTALL | re.MULTILINE)
+    assert part is not None
+    functions = dict(re.findall(r"^function (\w+)(\(.*?)^\}", script, re.DOTALL | re.MULTILINE))
+    parts = [part[1], *(functions.get(name, "") for name in set(re.findall(r"\b(\w+)\(", part[1])))]
+    named = set(re.findall(r'(?:byId|table)\("([\w-]+)"', "".join(parts)))
+    path = reverse("ui:machine", args=["web01"]) if page == "machine" else reverse(f"ui:{page}")
+    there = set(re.findall(r'\bid="([\w-]+)"', browser(Role.OPERATOR).get(path).content.decode()))
+    optional = {"filter", "filter-text"}
+    assert named - there <= optional
 
 
 def test_a_machine_s_name_is_escaped(browser: Callable[[Role], Client]) -> None:
@@ -117,6 +159,19 @@ def test_the_page_s_files_are_served_by_this_server(name: str) -> None:
     path = finders.find(name)
     assert path is not None
     assert not re.search(r"https?://(?!www\.w3\.org)", Path(path).read_text())
+
+
+def _headings(client: Client, page: str, table: str) -> list[str]:
+    """Those of the table within ``#table``."""
+    text = client.get(reverse(f"ui:{page}")).content.decode()
+    head = text.partition(f'id="{table}"')[2].partition("</thead>")[0]
+    return [re.sub(r"<.*?>", "", heading) for heading in re.findall(r"<th\b.*?>(.*?)</th>", head)]
+
+
+def _script() -> str:
+    path = finders.find("ui/pvc.js")
+    assert path is not None
+    return Path(path).read_text()
 
 
 def _csrf(text: str) -> str:

@@ -63,7 +63,7 @@ class Host:
         self.powered = True
         self.booted = True
         self.paused = False
-        self.resumed = 0.0  # when it was last
+        self.resumed = -60.0  # when it, or a process of it, last was
         self.zookeeper_cut = False
         self.ceph_slow = False
         self.daemon_held = False  # nobody starts it

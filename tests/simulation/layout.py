@@ -50,23 +50,24 @@ class Layout:
 
 
 def draw(rng: random.Random) -> Layout:
-    """Three coordinators and up to two hypervisors with three to eight machines, for all of which there is room when
-    all nodes take machines."""
-    roomy = rng.random() < 0.7
-    sites = rng.random() < 0.25
+    """Three coordinators and up to two hypervisors, with three to eight machines. There is room for all of them when all
+    nodes take machines, and in some clusters for no more than that."""
     count = rng.choice((3, 3, 4, 5))
+    roomy, sites = rng.random() < 0.6, rng.random() < 0.25
+    names = [f"n{number}" for number in range(1, count + 1)]
+    machines = tuple(_draw_machine(rng, number, names, limited=roomy) for number in range(1, rng.randint(3, 8) + 1))
+    sizes = [machine.memory for machine in machines]
+    enough = sum(sizes) // count + max(sizes) + 1  # whoever is where, one node has room for one more
     nodes = tuple(
         NodePlan(
-            f"n{number}",
-            coordinator=number <= 3,
-            memory=8192 if roomy else 2560,
+            name,
+            coordinator=number < 3,
+            memory=8192 if roomy else enough,
             bmc=rng.random() < 0.9,
             site=("east" if number % 2 else "west") if sites else "",
         )
-        for number in range(1, count + 1)
+        for number, name in enumerate(names)
     )
-    names = [node.name for node in nodes]
-    machines = tuple(_draw_machine(rng, number, names, limited=roomy) for number in range(1, rng.randint(3, 8) + 1))
     return Layout(nodes, machines, _draw_fencing(rng))
 
 

@@ -54,7 +54,7 @@ class Ceph:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.blocks = FakeBlocks(clock=HostClock(lambda: world.loop.time))
+        self.blocks = FakeBlocks()
         self.blocks.create_pool("vms", 32, 3, 2, "default")
         self.clients_out: set[str] = set()
         self.down = False
@@ -68,8 +68,8 @@ class Ceph:
     def is_out(self, host: Host) -> bool:
         return host.storage_address in self.blocks.shut_out_hosts()
 
-    def shut_out(self, address: str, seconds: float) -> None:
-        self.blocks.shut_out([address], seconds)
+    def shut_out(self, address: str) -> None:
+        self.blocks.shut_out([address])
         for qemu in self.world.qemus():
             qemu.broken = qemu.broken or qemu.shut_out
 
@@ -108,11 +108,11 @@ class SimBlocks:
         self._ask("lockers", of_osds=True)
         return self._ceph.blocks.lockers(pool, name)
 
-    def shut_out(self, hosts: Collection[str], seconds: float) -> None:
+    def shut_out(self, hosts: Collection[str]) -> None:
         self._host.world.rules.struck(self._host, f"{', '.join(hosts)} is shut out")
         for host in hosts:  # one by one, so that a fencer may die between two
             self._ask("shut_out")
-            self._ceph.shut_out(host, seconds)
+            self._ceph.shut_out(host)
             self._host.world.note(f"{self._host.name}: Ceph shuts {host} out")
         self._answer("shut_out")
 

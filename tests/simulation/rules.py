@@ -61,10 +61,12 @@ class Rules:
     # No two nodes are primary, nor have the primary's addresses.
 
     def address_taken(self, address: str) -> None:
-        """While the role is handed over, the old primary may have them until it hears of that, or its time is over."""
-        if self._world.loop.time - self._handed_over < LEASE:
+        """The kernel takes them from a node that does not prove that it is primary. Until then one may have them that
+        was primary before the role was handed over, or that was stopped in the middle and has just gone on."""
+        now = self._world.loop.time
+        if now - self._handed_over < LEASE:
             return
-        hosts = [host for host in self._world.hosts.values() if host.powered and not host.paused]
+        hosts = [host for host in self._world.hosts.values() if host.serves and now - host.resumed >= LEASE]
         holders = [host.name for host in hosts if host.network.held([address])]
         if len(holders) > 1:
             raise Violation(f"{' and '.join(holders)} have the floating address {address} at the same time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tests.simulation.layout import Layout
@@ -60,6 +60,7 @@ class _Pick:
         return self.rng.choice(seconds) * self.rng.uniform(0.7, 1.3)
 
 
+_SILENCING = ("crash", "panic", "pause", "freeze", "kill_daemon", "cut", "cut_zookeeper")
 _NETWORKS = ("cluster", "cluster", "storage", "bmc", "cluster+storage", "cluster+storage+bmc", "cluster+bmc")
 _STRIKES = ("kill", "freeze", "pause", "pause", "crash")
 _CALLS = (" ceph.shut_out", " ceph.readmit", " bmc", " store.commit", "", "")
@@ -67,8 +68,8 @@ _STATES = ("start", "start", "stop", "shutdown", "disable")
 _KINDS: dict[str, tuple[int, Callable[[_Pick], Step]]] = {  # with their weights
     "crash": (4, lambda p: p.step("crash", p.rng.choice(("", "bmc")), seconds=p.rng.choice((0.0, p.about(3.0, 40.0))))),
     "panic": (2, lambda p: p.step("panic", seconds=p.about(1.0, 4.0))),
-    "pause": (5, lambda p: p.step("pause", seconds=p.about(3.0, 7.0, 12.0, 20.0, 60.0))),
-    "freeze": (3, lambda p: p.step("freeze", seconds=p.about(3.0, 7.0, 12.0, 20.0, 60.0))),
+    "pause": (5, lambda p: p.step("pause", seconds=p.about(3.0, 8.0, 11.0, 14.0, 20.0, 60.0))),
+    "freeze": (3, lambda p: p.step("freeze", seconds=p.about(3.0, 8.0, 11.0, 14.0, 20.0, 60.0))),
     "kill_daemon": (2, lambda p: p.step("kill_daemon")),
     "stop_daemon": (1, lambda p: p.step("stop_daemon")),
     "cut": (5, lambda p: p.step("cut", p.rng.choice(_NETWORKS))),
@@ -94,20 +95,21 @@ _KINDS: dict[str, tuple[int, Callable[[_Pick], Step]]] = {  # with their weights
 
 
 def draw(rng: random.Random, layout: Layout) -> list[Step]:
-    """A few faults, soon after one another."""
+    """A few faults, soon after one another. The first one silences a node, most often."""
     steps: list[Step] = []
     time = WARM_UP + rng.uniform(0.0, 4.0)
-    for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 5, 7))):
-        steps += [replace(step, at=time) for step in _draw_fault(rng, layout)]
+    for number in range(rng.choice((1, 2, 2, 3, 3, 4, 5, 7))):
+        kinds = _SILENCING if number == 0 and rng.random() < 0.7 else tuple(_KINDS)
+        steps += [replace(step, at=time) for step in _draw_fault(rng, layout, kinds)]
         time += rng.expovariate(1 / 8.0)
     return steps
 
 
-def _draw_fault(rng: random.Random, layout: Layout) -> list[Step]:
+def _draw_fault(rng: random.Random, layout: Layout, kinds: Sequence[str]) -> list[Step]:
     nodes = [node.name for node in layout.nodes]
     lasting = rng.choice((0.0, rng.uniform(0.5, 12.0), rng.uniform(5.0, 70.0)))
-    _, make = rng.choices(list(_KINDS.values()), [weight for weight, _ in _KINDS.values()])[0]
-    step = make(_Pick(rng, layout, rng.choice(nodes), lasting))
+    kind = rng.choices(kinds, [_KINDS[kind][0] for kind in kinds])[0]
+    step = _KINDS[kind][1](_Pick(rng, layout, rng.choice(nodes), lasting))
     if step.do in ("cut", "crash") and rng.random() < 0.25:  # a switch fails, or a fuse blows
         return [replace(step, node=other) for other in rng.sample(nodes, rng.randint(2, len(nodes)))]
     return [step]

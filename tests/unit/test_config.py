@@ -39,9 +39,23 @@ def test_a_hypervisor_knows_the_floating_addresses_of_networks_that_it_is_not_in
     assert config.floating_addresses.upstream == "192.0.2.10/24"
 
 
+def test_servers_have_their_usual_ports_unless_told_otherwise(tmp_path: Path) -> None:
+    hosts = ["db1", "db2:5433", "[fd00::3]", "[fd00::4]:5434"]
+    url = "sentinel://r1;sentinel://r2:26380/"
+    config = load(tmp_path, postgresql={"hosts": hosts}, redis={"url": url, "master_name": "m"})
+    assert config.postgresql.servers == (("db1", 5432), ("db2", 5433), ("fd00::3", 5432), ("fd00::4", 5434))
+    assert config.redis.sentinels == (("r1", 26379), ("r2", 26380))
+    assert load(tmp_path).redis.sentinels == ()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        ({"postgresql": {"hosts": []}}, "postgresql.hosts: names no server"),
+        ({"postgresql": {"hosts": ["fd00::1"]}}, "postgresql.hosts: 'fd00::1' is no server; write host, host:port or"),
+        ({"postgresql": {"host": "db"}}, "missing required field `hosts`"),
+        ({"redis": {"url": "sentinel://r1;sentinel://r2:x"}}, "redis.url: 'r2:x' is no server"),
+        ({"redis": {"url": "http://r1"}}, "redis.url: 'http://r1' is neither redis://host:port/db nor sentinel://"),
         ({"fencing": {"failed_fence": "migrate"}}, "fencing.failed_fence: migrate would start a VM while"),
         ({"fencing": {"failed_fence": "pray"}}, "Invalid enum value 'pray' - at `$.fencing.failed_fence`"),
         ({"fencing": {"fence_intervals": 3}}, "fence_intervals: 3 keepalive intervals of 2 s end before the session"),

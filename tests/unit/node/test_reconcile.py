@@ -10,7 +10,7 @@ import pytest
 from pvc_core.model.network import Network, NetworkType
 from pvc_core.model.node import DomainState, Primary
 from pvc_core.model.vm import Migration, RunState, VmMeta, VmState
-from pvc_core.ports import Update
+from pvc_core.ports import Locker, Update
 from pvc_core.state import records
 from tests.unit.node.harness import LabCluster, LabNode
 
@@ -504,10 +504,10 @@ def test_what_a_dead_process_holds_of_its_disks_is_taken_from_it_before_the_next
     lab.blocks.create_pool("vms", 8, 1, 1, "default")
     lab.blocks.create("vms", "vm1", 4096)
     image = lab.blocks.image("vms", "vm1")
-    image.lockers = ["client.1"]
+    image.lockers = [Locker("client.1", "10.0.0.9")]
     uuid = lab.define(1)
     lab.cycle()
-    assert image.lockers == ["client.1"]  # nothing says that its holder is dead
+    assert len(image.lockers) == 1  # nothing says that its holder is dead
     n1.hypervisor.crash(uuid)
     lab.cycle()
     assert lab.status(uuid).run is RunState.RUNNING

@@ -11,6 +11,7 @@ from pvc_core.model.domain import parse
 from pvc_core.model.vm import VmState
 from pvc_core.ops.vm_devices import VmAttach, VmDetach, VmFlushLocks
 from pvc_core.ops.vm_remove import VmRemove, VmUndefine
+from pvc_core.ports import Locker
 from pvc_core.state import records
 from tests.unit.ops.house import House, card_xml, disk_xml, xml
 
@@ -133,17 +134,17 @@ def test_a_machine_that_moved_while_the_task_waited(house: House) -> None:
 
 def test_flush_locks_breaks_them(house: House) -> None:
     uuid = house.define(1)
-    house.blocks.image("vms", "disk1").lockers += ["client.1", "client.2"]
+    house.blocks.image("vms", "disk1").lockers += [Locker("client.1", "10.0.0.9"), Locker("client.2", "10.0.0.9")]
     assert house.run(VmFlushLocks(uuid)) == {"message": "2 locks are broken", "broken": 2}
     assert house.blocks.lockers("vms", "disk1") == []
 
 
 def test_the_locks_of_a_running_machine_stay(house: House) -> None:
     uuid = house.define(1, VmState.START)
-    house.blocks.image("vms", "disk1").lockers.append("client.1")
+    house.blocks.image("vms", "disk1").lockers.append(Locker("client.1", "10.0.0.9"))
     with pytest.raises(Conflict, match="runs on node n1, and needs its locks"):
         house.run(VmFlushLocks(uuid))
-    assert house.blocks.lockers("vms", "disk1") == ["client.1"]
+    assert house.blocks.lockers("vms", "disk1") == [Locker("client.1", "10.0.0.9")]
 
 
 def test_undefine_stops_and_forgets_and_keeps_the_disks(house: House) -> None:

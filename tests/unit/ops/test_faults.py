@@ -28,6 +28,7 @@ from pvc_core.ops.vm_power import VmDisable, VmRestart, VmShutdown, VmStart, VmS
 from pvc_core.ops.vm_remove import VmRemove, VmUndefine
 from pvc_core.ops.volume import VolumeClone, VolumeCreate, VolumeRemove, VolumeRename, VolumeResize, VolumeScan
 from pvc_core.ops.volume_import import VolumeImport
+from pvc_core.ports import Locker
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from tests.unit.ops.house import GIB, House, card_xml, disk_xml, xml
@@ -107,7 +108,7 @@ def flushed(house: House) -> Operation:
 
 
 def locked(house: House) -> Operation:
-    house.blocks.image("vms", "disk2").lockers.append("client.1")
+    house.blocks.image("vms", "disk2").lockers.append(Locker("client.1", "10.0.0.9"))
     return VmFlushLocks(vm(2))
 
 

@@ -11,7 +11,7 @@ from pvc_core.model.node import Addresses, Alive, Bmc, DaemonState, Node, NodeRo
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEntry
 from pvc_core.model.vm import Migration, RunState, Vm, VmState, VmStatus
 from pvc_core.rules import fencing
-from pvc_core.rules.fencing import Advance, Begin, CallOff, Close, PowerOn, Recover, Renew, Sight, Try
+from pvc_core.rules.fencing import Advance, Begin, CallOff, Close, PowerOn, Recover, Sight, Try
 
 CONFIG = FencingConfig()
 BMC = Bmc("10.0.5.3", "admin")
@@ -36,7 +36,7 @@ def fence(step: FenceStep, name: str = "n3", **fields: Any) -> Fence:
 
 
 def sight(*due: str, age: float = 0.0, **fields: Any) -> Sight:
-    fields = {"tried": {}, "renewed": {"n3": 0.0}, **fields}
+    fields = {"tried": {}, **fields}
     return Sight("n1", frozenset(due), {"n2": age, "n3": age}, **fields)
 
 
@@ -196,13 +196,6 @@ def test_a_power_that_the_fence_took_is_given_back_once() -> None:
     assert decide(fenced_n3(FenceStep.FENCED, power=taken, power_restored=True), sight()) == []
     assert decide(fenced_n3(FenceStep.FENCED, power=Attempt(confirmed=True)), sight()) == [], "it was found off"
     assert decide(fenced_n3(FenceStep.FENCED, power=taken), sight(), replace(CONFIG, power_on=False)) == []
-
-
-def test_a_node_stays_shut_out_for_as_long_as_it_is_away() -> None:
-    picture = fenced_n3(FenceStep.FENCED, storage=Attempt(confirmed=True))
-    assert [type(action) for action in decide(picture, sight(renewed={"n3": fencing.RENEW}))] == [Renew]
-    assert decide(picture, sight(renewed={"n3": fencing.RENEW - 1})) == []
-    assert fencing.RENEW < fencing.SHUT_OUT / 2
 
 
 @pytest.mark.parametrize(

@@ -382,10 +382,12 @@ const pages = {
       return [list, tasks, fences.filter(Boolean)];
     };
     live(load, ([list, tasks, fences]) => {
-      nodeRows(list, (node) => (mayOperate ? [nodeActions(node, list)] : []));
+      const onNodes = (task) => task.task_name.startsWith("node.");
+      const busy = unfinished(tasks).filter(onNodes);
+      const worked = busy.map((task) => task.subject);
+      nodeRows(list, (node) => (mayOperate ? [worked.includes(node.name) ? [] : nodeActions(node, list)] : []));
       fenceRows(fences);
-      const onNodes = [...unfinished(tasks), ...tasks.tasks.filter((task) => task.ended)].filter((task) => list.some((node) => node.name === task.subject));
-      taskRows(onNodes.slice(0, 5));
+      taskRows([...busy, ...tasks.tasks.filter((task) => task.ended && onNodes(task)).slice(0, 5)]);
       const checks = list.flatMap((node) => node.health_details.map((check) => ({ node: node.name, ...check })));
       table("checks", checks, (check) => `${check.node}/${check.name}`, (check) => [
         check.node,
@@ -520,13 +522,13 @@ const NODE_ACTIONS = [
     warning: "Its machines move to other nodes, and it takes none until it is made ready.",
   },
   {
-    word: "Make ready",
+    word: "Ready",
     call: ["domain-state", { action: "ready" }],
     when: empties,
     warning: "It takes machines again, and those that moved away from it come back.",
   },
   {
-    word: "Make ready, move nothing",
+    word: "Ready, no moves",
     call: ["domain-state", { action: "ready", stay: true }],
     when: empties,
     warning: "It takes machines again. Those that moved away from it stay where they are.",
@@ -544,12 +546,12 @@ const NODE_ACTIONS = [
     warning: "Another coordinator becomes primary, and the floating addresses move there.",
   },
   {
-    word: "Confirm that it is off",
+    word: "Confirm it is off",
     call: ["fence", { action: "confirm" }],
     when: (node) => mayAdminister && unproven(node),
-    warning: `The cluster could not make sure of this itself and takes your word for it: the machines of this node are started on other nodes at once.
+    warning: `Have you seen yourself that this node has no power? The cluster takes your word for it and starts its machines on other nodes.
 
-If the node still has power they may run twice, and then they destroy their disks. Confirm only what you have seen: its power is cut. There is no way back.`,
+If it still has power, they run twice and destroy their disks. There is no way back.`,
   },
 ];
 
@@ -611,8 +613,8 @@ function showFacts(vm) {
     "Nodes allowed": vm.node_limit.join(", ") || "all",
     "Chosen by": vm.node_selector,
     Priority: vm.priority,
-    "With machines of": vm.affinity.map((tag) => ({ tag })),
-    "Not with those of": vm.anti_affinity.map((tag) => ({ tag })),
+    Affinity: vm.affinity.map((tag) => ({ tag })),
+    "Anti-affinity": vm.anti_affinity.map((tag) => ({ tag })),
     "Starts by itself": vm.node_autostart ? "when its node gets ready" : "no",
     "Moves by": vm.migration_method,
     Profile: vm.profile,
