@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pvc_core.errors import Conflict
@@ -32,7 +32,9 @@ class NodeFenceConfirm(NodeOperation):
         entry = find_node(snapshot, self.node)
         if entry.alive is not None:
             raise Conflict(f"node {self.node} is alive ({entry.daemon_state}): there is nothing to confirm")
-        if entry.fence is not None and entry.fence.confirmed:
+        # Storage does not prove it for machines with disks of the node's own, which go on waiting for such a word.
+        waits = entry.fence is not None and entry.fence.confirmed_by is Method.STORAGE
+        if entry.fence is not None and entry.fence.confirmed and not (waits and fencing.affected(snapshot, self.node)):
             raise Conflict(f"the fence of node {self.node} is confirmed already, by {entry.fence.confirmed_by}")
 
     def execute(self, run: Run) -> Mapping[str, Any]:
@@ -44,6 +46,7 @@ class NodeFenceConfirm(NodeOperation):
         state, now = run.tools.state, run.tools.clock.now()
         found = state.find(records.fence(self.node))
         if found is not None and found.value.confirmed:
+            transaction.update(found, replace(found.value, confirmed_by=Method.HAND))
             return
         if found is not None:
             entry = FenceEntry(found.value, found.version)

@@ -7,6 +7,7 @@ import pytest
 from pvc_core.errors import Conflict, NotFound
 from pvc_core.model.fence import Fence, FenceStep, Method
 from pvc_core.model.node import DomainState
+from pvc_core.model.vm import VmState
 from pvc_core.ops.fence import NodeFenceConfirm
 from pvc_core.state import records
 from tests.unit.ops.house import House
@@ -41,6 +42,16 @@ def test_what_is_confirmed_needs_no_word(house: House, step: FenceStep) -> None:
     begin(house, step)
     with pytest.raises(Conflict, match="confirmed already"):
         house.run(NodeFenceConfirm("n3"))
+
+
+def test_a_machine_with_a_disk_of_the_nodes_own_waits_for_a_word_though_storage_is_confirmed(house: House) -> None:
+    uuid = house.define(1, VmState.START, node="n3")
+    house.stop_daemon("n3")
+    fence = replace(begin(house, FenceStep.FENCED), confirmed_by=Method.STORAGE)
+    house.state.put(records.fence("n3"), fence)
+    assert house.status(uuid).node == "n3"
+    house.run(NodeFenceConfirm("n3"))
+    assert house.state.get(records.fence("n3")).value == replace(fence, confirmed_by=Method.HAND)
 
 
 def test_a_node_that_is_alive_is_not_off(house: House) -> None:

@@ -513,7 +513,9 @@ const ACTIONS = {
 
 const empties = (node) => node.daemon_state === "run" && !node.fence && node.domain_state !== "ready";
 const couldBePrimary = (node) => node.daemon_state === "run" && !node.fence && node.coordinator_state === "secondary";
-const unproven = (node) => ["", "failed"].includes(node.fence) && (node.daemon_state === "dead" || (node.daemon_state === "stop" && node.domains_count > 0));
+const unproven = (node) =>
+  (["", "failed"].includes(node.fence) && (node.daemon_state === "dead" || (node.daemon_state === "stop" && node.domains_count > 0))) ||
+  (node.fence === "fenced" && node.domains_count > 0);
 const NODE_ACTIONS = [
   {
     word: "Flush",
