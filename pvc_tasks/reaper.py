@@ -80,7 +80,8 @@ class Reaper:
 
     def _send_again(self) -> None:
         """Send what waits in the database without a message in Redis: it was lost there, or with a worker."""
-        overdue = Task.objects.filter(state=TaskState.QUEUED, sent__lt=Now() - RESEND_AFTER)
+        doubtful = Q(sent=None) | Q(sent__lt=Now() - RESEND_AFTER)
+        overdue = Task.objects.filter(doubtful, state=TaskState.QUEUED)
         queues: dict[str, list[Task]] = defaultdict(list)
         for task in overdue:
             queues[task.queue].append(task)
@@ -89,8 +90,8 @@ class Reaper:
             missing = [task for task in tasks if str(task.id) not in present]
             if missing:
                 log.warning("%d tasks of queue %s have no message, and are sent again", len(missing), queue)
-                if broker.send(missing):
-                    Task.objects.filter(pk__in=[task.pk for task in missing]).update(sent=Now())
+                Task.objects.filter(pk__in=[task.pk for task in missing]).update(sent=Now())
+                broker.send(missing)
 
 
 _OVER = [state for state in TaskState if state.ended]

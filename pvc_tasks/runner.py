@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from django.db import close_old_connections
 
-from pvc_core.errors import Cancelled, ClaimLost, Failed, PvcError
+from pvc_core.errors import Cancelled, ClaimLost, Failed, PvcError, Unavailable
 from pvc_core.model.task import TaskState
-from pvc_core.ops.base import Tools, build, perform
+from pvc_core.ops.base import Operation, Tools, build, perform
 from pvc_tasks import claims
 from pvc_tasks.claims import Ending
 from pvc_tasks.execution import Execution, RecordedRun
 from pvc_tasks.heartbeat import Heartbeat
-from pvc_tasks.persist import persist
+from pvc_tasks.persist import RETRY_INTERVAL, persist
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 30.0  # seconds that a task that has changed nothing yet waits for ZooKeeper
 INTERRUPTED = "interrupted by the stop of its worker"
 
 
@@ -60,8 +65,7 @@ class Runner:
         task = execution.task
         try:
             operation = build(task.operation, task.arguments)
-            run = RecordedRun(self._tools, str(task.id), execution, attempt=task.attempt, record=execution.undoable)
-            result = msgspec.to_builtins(dict(perform(operation, run)))
+            result = msgspec.to_builtins(dict(self._persevere(execution, operation)))
         except ClaimLost as error:
             log.warning("task %s (%s) is no longer ours: %s", task.id, task, error)
             return None
@@ -77,6 +81,22 @@ class Runner:
             log.exception("task %s (%s) broke off", task.id, task)
             return Ending(TaskState.FAILED, f"internal error: {type(error).__name__}: {error}", PvcError.code)
         return Ending(TaskState.SUCCEEDED, str(result.get("message", "done")), result=result)
+
+    def _persevere(self, execution: Execution, operation: Operation) -> Mapping[str, Any]:
+        """Perform the operation, again from its start where ZooKeeper broke off before anything was changed: the
+        session is with another server in a moment."""
+        task, give_up = execution.task, time.monotonic() + PATIENCE
+        while True:
+            run = RecordedRun(self._tools, str(task.id), execution, attempt=task.attempt, record=execution.undoable)
+            try:
+                return perform(operation, run)
+            except Unavailable as error:  # refused, that is: what had begun would be Failed
+                if execution.cancel_requested():
+                    raise Cancelled("cancelled on request") from None
+                if time.monotonic() > give_up:
+                    raise
+                log.warning("task %s (%s) waits: %s", task.id, task, error)
+            threading.Event().wait(RETRY_INTERVAL)
 
     def _record(self, execution: Execution, ending: Ending) -> None:
         task = execution.task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field
+from urllib.error import HTTPError
 
 import click
 from rich.console import Console
@@ -74,7 +75,7 @@ def main(runs: int, name: str, rows: tuple[str, ...]) -> None:
                 click.echo(
                     f"{key} {number}: {', '.join(f'{s:.1f} s' for s in outcome.seconds[-3:])} {outcome.remarks[-1:]}"
                 )
-            except LabError as error:
+            except (LabError, HTTPError) as error:
                 outcome.failures.append(str(error))
                 click.echo(f"{key} {number}: failed: {error}", err=True)
     Console(width=160).print(table(outcomes))

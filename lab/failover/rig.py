@@ -166,7 +166,7 @@ class Rig:
     def await_guests(self) -> None:
         """Wait until each guest counts: one that is moved while it boots may not outlive it without KVM. A kernel that
         died while it booted, which without KVM happens too, is started anew."""
-        before = {name: self._count(name) for name in MACHINES}
+        before = {name: self._now(name) for name in MACHINES}
         for name in MACHINES:
             for _ in range(BOOTS):
                 if self._lives(name, before[name]):
@@ -176,6 +176,10 @@ class Rig:
                 self.user.pvc("vm", "start", name)
             else:
                 raise LabError(f"the kernel of {name} dies each time it boots")
+
+    def _now(self, name: str) -> str:
+        """What a guest has counted to, once its node tells."""
+        return self.user.wait(f"the console of {name}", lambda: [self._count(name)], BOOT_LIMIT)[0]
 
     def _lives(self, name: str, before: str) -> bool:
         def look() -> str | None:

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from django.db.backends.postgresql import base
 from psycopg2 import OperationalError, extensions
 
-CONNECT_TIMEOUT = 2  # seconds that a server gets to accept a connection
+PROMPT = 2  # seconds that a server gets to accept a connection, or to say that it is there
 ANSWER_TIMEOUT = 5  # seconds of silence after which a server is given up; a commit may wait for a dead standby for half
 PATIENCE = 10.0  # seconds that callers wait for a successor, counted from when the first of them missed the leader
 RETRY_INTERVAL = 0.25  # seconds between two searches for it
-SILENCE = 5.0  # seconds for which a server that did not answer at all is not asked again
+SILENCE = 3.0  # seconds for which a server that did not answer at all is not asked again
 
 
 class Server(NamedTuple):
@@ -51,14 +51,17 @@ class Finder:
                     connection = connect(server)
                 except OperationalError as error:
                     said.append(f"{server.host}:{server.port}: {' '.join(str(error).split())}")
-                    if time.monotonic() - begun >= CONNECT_TIMEOUT / 2:
-                        self._silent_until[server] = time.monotonic() + SILENCE
+                    if time.monotonic() - begun >= PROMPT / 2:
+                        self.note_silence(server)
                 else:
                     self.leader, self._missed_since = server, None
                     return connection
             if len(servers) == 1 or time.monotonic() > self._missed() + self._patience:
                 raise OperationalError("no server takes writes: " + "; ".join(said))
             time.sleep(RETRY_INTERVAL)
+
+    def note_silence(self, server: Server) -> None:
+        self._silent_until[server] = time.monotonic() + SILENCE
 
     def _order(self, servers: Sequence[Server]) -> list[Server]:
         """The last leader first, and without those that are silent, unless all are."""
@@ -74,11 +77,11 @@ class Finder:
 
 
 _finder = Finder()
+_local = threading.local()  # ``limit``: seconds of silence that this thread bears now, if not ANSWER_TIMEOUT
 
 
-def _is_leader(connection: Any) -> bool:
-    """Whether the server of a connection is the one that took writes when this process last looked."""
-    return Server(connection.info.host, str(connection.info.port)) == _finder.leader
+def _server(connection: Any) -> Server:
+    return Server(connection.info.host, str(connection.info.port))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -93,7 +96,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Whether to keep the connection. One thread's finding that the leader is another spares the others the wait
         for the old one's answer."""
-        return _is_leader(self.connection) and super().is_usable()
+        _local.limit = PROMPT
+        try:
+            return _server(self.connection) == _finder.leader and super().is_usable()
+        finally:
+            del _local.limit
 
 
 def limit_answers() -> None:
@@ -104,14 +111,16 @@ def limit_answers() -> None:
 
 def _wait(connection: Any) -> None:
     settled = connection.status in (extensions.STATUS_READY, extensions.STATUS_BEGIN)
-    limit = ANSWER_TIMEOUT if settled else CONNECT_TIMEOUT
+    limit = getattr(_local, "limit", ANSWER_TIMEOUT) if settled else PROMPT
     events = {extensions.POLL_READ: select.POLLIN, extensions.POLL_WRITE: select.POLLOUT}
     while (state := connection.poll()) != extensions.POLL_OK:
         poller = select.poll()
         poller.register(connection.fileno(), events[state])
         give_up = time.monotonic() + limit
         while not poller.poll(RETRY_INTERVAL * 1000):
-            if time.monotonic() > give_up:
-                raise OperationalError(f"the server was silent for {limit} s")
-            if settled and not _is_leader(connection):
+            if settled and _server(connection) != _finder.leader:
                 raise OperationalError("the server is silent, and another takes writes by now")
+            if time.monotonic() > give_up:
+                if settled:
+                    _finder.note_silence(_server(connection))
+                raise OperationalError(f"the server was silent for {limit} s")

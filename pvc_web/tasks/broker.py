@@ -33,23 +33,28 @@ def client(config: RedisConfig) -> Redis:
 _silent_until = 0.0
 
 
-def send(tasks: Iterable[Task]) -> bool:
-    """Give the tasks to their queues. False when Redis did not answer, now or a moment ago: what has no message is sent
-    by the reaper when Redis answers again."""
+def send(tasks: Iterable[Task]) -> None:
+    """Give the tasks to their queues. What cannot be sent now is noted, and sent by the reaper when Redis answers."""
+    unsent = [task.pk for task in tasks if not _send(task)]
+    if unsent:
+        Task.objects.filter(pk__in=unsent).update(sent=None)
+
+
+def _send(task: Task) -> bool:
+    """False when Redis does not answer, or did not a moment ago."""
     global _silent_until
-    for task in tasks:
-        if time.monotonic() < _silent_until:
-            return False
-        try:
-            app.send_task(
-                task.operation,
-                args=(str(task.id),),
-                task_id=str(task.id),
-                queue=task.queue,
-                retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
-            )
-        except OperationalError as error:
-            log.warning("task %s could not be sent and waits in the database: %s", task.id, error)
-            _silent_until = time.monotonic() + SILENCE
-            return False
+    if time.monotonic() < _silent_until:
+        return False
+    try:
+        app.send_task(
+            task.operation,
+            args=(str(task.id),),
+            task_id=str(task.id),
+            queue=task.queue,
+            retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
+        )
+    except OperationalError as error:
+        log.warning("task %s could not be sent and waits in the database: %s", task.id, error)
+        _silent_until = time.monotonic() + SILENCE
+        return False
     return True

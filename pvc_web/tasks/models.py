@@ -66,7 +66,9 @@ class Task(models.Model):
     attempt = models.PositiveSmallIntegerField(default=0, help_text="How often it was begun.")
 
     created = models.DateTimeField(db_default=Now())
-    sent = models.DateTimeField(db_default=Now(), help_text="When its message was last given to the broker.")
+    sent = models.DateTimeField(
+        db_default=Now(), null=True, blank=True, help_text="When its message was sent. Empty: it has none."
+    )
     started = models.DateTimeField(null=True, blank=True)
     ended = models.DateTimeField(null=True, blank=True)
 

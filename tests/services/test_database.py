@@ -46,6 +46,13 @@ def test_the_server_that_takes_writes_is_found_and_asked_first_from_then_on() ->
     assert servers.asked == [SERVERS[2]]
 
 
+def test_a_server_that_is_silent_holds_nobody_up() -> None:
+    finder, servers = Finder(), Servers(SERVERS[1])
+    finder.note_silence(SERVERS[0])
+    finder.connect(SERVERS, servers.connect)
+    assert servers.asked == [SERVERS[1]]
+
+
 def test_a_successor_is_waited_for() -> None:
     servers = Servers(elect=(5, SERVERS[1]))
     assert Finder().connect(SERVERS, servers.connect) == "a connection to db2"

@@ -50,8 +50,8 @@ class Layout:
 
 
 def draw(rng: random.Random) -> Layout:
-    """Three coordinators and up to two hypervisors, with three to eight machines. There is room for all of them when all
-    nodes take machines, and in some clusters for no more than that."""
+    """Three coordinators and up to two hypervisors, with three to eight machines. There is room for all of them when
+    all nodes take machines, and in some clusters for no more than that."""
     count = rng.choice((3, 3, 4, 5))
     roomy, sites = rng.random() < 0.6, rng.random() < 0.25
     names = [f"n{number}" for number in range(1, count + 1)]

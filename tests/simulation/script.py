@@ -95,9 +95,10 @@ _KINDS: dict[str, tuple[int, Callable[[_Pick], Step]]] = {  # with their weights
 
 
 def draw(rng: random.Random, layout: Layout) -> list[Step]:
-    """A few faults, soon after one another. The first one silences a node, most often."""
-    steps: list[Step] = []
+    """A few faults, soon after one another. The first one silences a node, most often, and the fencer that then acts is
+    often struck as well."""
     time = WARM_UP + rng.uniform(0.0, 4.0)
+    steps = [replace(_draw_fault(rng, layout, ("strike_fencer",))[0], at=time)] if rng.random() < 0.4 else []
     for number in range(rng.choice((1, 2, 2, 3, 3, 4, 5, 7))):
         kinds = _SILENCING if number == 0 and rng.random() < 0.7 else tuple(_KINDS)
         steps += [replace(step, at=time) for step in _draw_fault(rng, layout, kinds)]
