@@ -209,6 +209,25 @@ def test_a_restart_of_the_database_loses_no_task(
     assert service.wait(after.id, TIMEOUT).state == TaskState.SUCCEEDED
 
 
+def test_a_task_that_has_changed_nothing_waits_for_zookeeper(
+    workers: Workers, operator: User, services: LocalServices, path: str
+) -> None:
+    workers.start("control")
+    first = service.submit(Probe(f"{path}-first"), operator)
+    assert service.wait(first.id, TIMEOUT).state == TaskState.SUCCEEDED
+    services.kill("zookeeper")
+    try:
+        task = service.submit(Probe(path), operator)
+        until(lambda: f"task {task.id} (test.probe) waits" in workers.log("control"))
+    finally:
+        services.start_service("zookeeper")
+        services.wait("zookeeper")
+    task = service.wait(task.id, TIMEOUT)
+    assert (task.state, task.attempt) == (TaskState.SUCCEEDED, 1)
+    assert lines(path) == ["first of attempt 1", "third"]
+    until(_follows_again)
+
+
 def test_a_worker_that_stops_lets_its_tasks_end(workers: Workers, operator: User, path: str) -> None:
     process = workers.start("control")
     task = service.submit(Probe(path, waits=True), operator)
