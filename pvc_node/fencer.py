@@ -280,8 +280,9 @@ class Fencer:
             vm, _ = fencing.freed(entry, fence.node, now)
             if vm.node == fence.node and vm.state is VmState.START and not fencing.receiver(entry, snapshot):
                 homeless.append(replace(entry, vm=vm))
-        # A node that could not reach the storage to shut another one out is no place for a machine either.
-        unfit = {self._node} if fence.storage.message and not fence.storage.confirmed else set()
+        # A node that does not reach the storage to shut another one out is no place for a machine either.
+        alone = fence.confirmed_by is Method.POWER and "storage" in self._config.methods
+        unfit = {self._node} if alone and not fence.storage.confirmed else set()
         return {place.uuid: (place.node, place.reason) for place in recovery.plan(snapshot, homeless, unfit)}
 
     def _free(self, entry: VmEntry, fenced: FenceEntry, snapshot: ClusterSnapshot, target: str, reason: str) -> None:
