@@ -130,7 +130,8 @@ class Fencer:
             self._node,
             due,
             {name: now - progress.since for name, progress in known},
-            {(name, method): now - when for name, progress in known for method, when in progress.tried.items()},
+            # A copy, since the workers add to it.
+            {(name, method): now - when for name, progress in known for method, when in progress.tried.copy().items()},
             frozenset(self._mute()),
             self._stray,
         )
