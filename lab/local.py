@@ -137,10 +137,7 @@ class LocalServices:
     def kill(self, name: str) -> None:
         """Kill one service at once, as a crash does; ``start_service`` and ``wait`` bring it back."""
         process = self._processes.pop(name)
-        # The namespace's init, which is waited for until all is gone.
-        for pid in children(process.pid) or [process.pid]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _end(process)
         process.wait()
 
     def pids(self, name: str) -> list[int]:
@@ -152,8 +149,11 @@ class LocalServices:
 
     def stop(self) -> None:
         """Kill every service and remove the directory. Safe to call twice."""
-        for name in list(self._processes):
-            self.kill(name)
+        for process in self._processes.values():
+            _end(process)
+        for process in self._processes.values():
+            process.wait()
+        self._processes.clear()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _service(self, name: str) -> Service:
@@ -193,6 +193,13 @@ class LocalServices:
                 "spool_directory": str(directory / "spool"),
             },
         }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a service's namespace by its init; ``process`` itself ends once all in it is gone."""
+    for pid in children(process.pid) or [process.pid]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def children(pid: int) -> list[int]:

@@ -225,7 +225,7 @@ class Fencer:
             return Attempt(message="the node has no BMC in its configuration")
         if self._power.state(fence.node, bmc) is PowerState.OFF:
             return Attempt(confirmed=True, acted=fence.power.acted)
-        self._prove(entry, exactly=False)
+        self._prove_silent(entry)
         self._power.off(fence.node, bmc)
         if self._power.state(fence.node, bmc) is PowerState.OFF:
             return Attempt(confirmed=True, acted=True)
@@ -397,14 +397,19 @@ class Fencer:
                 if error.path != entry.key.path:
                     raise
 
-    def _prove(self, entry: FenceEntry, *, exactly: bool = True) -> None:
-        """Raise Stale unless this node is primary and the fence stands, at this moment; ``exactly``: as it was decided
-        on, since what was done about it meanwhile may have made the decision wrong."""
+    def _prove(self, entry: FenceEntry) -> None:
+        """Raise Stale unless this node is primary and the fence stands as it was decided on, at this moment: what was
+        done about it meanwhile may have made the decision wrong."""
         key = records.fence(entry.fence.node)
-        found = Entry(key, entry.fence, entry.version) if exactly else self._state.get(key)
+        self._transaction().check(Entry(key, entry.fence, entry.version)).commit()
+
+    def _prove_silent(self, entry: FenceEntry) -> None:
+        """Raise Stale unless this node is primary, the fence still stands, and its node has not come back: a BMC may
+        take long to say that the power is on, and it may be that of the next boot by then."""
+        found = self._state.get(records.fence(entry.fence.node))
         if found.value.began != entry.fence.began:
-            raise Stale(key.path)
-        self._transaction().check(found).commit()
+            raise Stale(found.key.path)
+        self._transaction().check(found).absent(records.alive(entry.fence.node)).commit()
 
     def _transaction(self) -> Transaction:
         transaction = self._state.transaction()

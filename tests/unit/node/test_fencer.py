@@ -12,7 +12,7 @@ from pvc_core.fakes.power import Behaviour, FakePower
 from pvc_core.model.fence import FenceStep, Method
 from pvc_core.model.node import Addresses, Bmc, DaemonState, DomainState, NodeMemory, NodeStats
 from pvc_core.model.vm import Migration, RunState, VmSize, VmState
-from pvc_core.ports import PowerState
+from pvc_core.ports import PowerState, Session
 from pvc_core.state import records
 from pvc_core.state.records import Maintenance
 from pvc_node.fencer import Fencer
@@ -178,6 +178,25 @@ def test_power_proves_it_when_ceph_cannot_be_told(lab: Fenced) -> None:
     lab.advance(SAVING_THROW + FencingConfig().patience + 3)
     assert lab.state.get(records.fence("n3")).value.confirmed_by is Method.POWER
     assert lab.rack.running(uuid) == ["n2"], "n1 is primary, and cannot reach the storage either"
+
+
+def test_a_node_that_came_back_while_its_bmc_thought_about_it_keeps_its_power() -> None:
+    lab = Fenced(FencingConfig(methods=("power",)))
+    node = lab.silence("n3")
+    asked = lab.power.state
+
+    def slow(name: str, bmc: Bmc) -> PowerState:
+        state = asked(name, bmc)
+        if node.presence.daemon_state is DaemonState.RUN and node.store.session is not Session.CONNECTED:
+            node.store.resume()
+            node.presence.keep()
+        return state
+
+    lab.power.state = slow  # type: ignore[method-assign]
+    lab.advance(SAVING_THROW + 5)
+    assert node.store.session is Session.CONNECTED, "it came back"
+    assert lab.power.states["n3"] is PowerState.ON
+    assert lab.step() is None
 
 
 def test_a_node_found_off_is_confirmed_and_stays_off(lab: Fenced) -> None:
