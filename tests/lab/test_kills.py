@@ -145,8 +145,9 @@ def test_a_node_loses_its_power_and_its_machines_run_elsewhere_until_it_is_ready
     user: Driver, machine: str
 ) -> None:
     bring_to(user, machine, "node2")
+    uuid = user.vm(machine)["uuid"]
     pvc_lab("kill", "node2")
-    user.wait("its recovery", lambda: running_on(user, machine) in (["node1"], ["node3"]), 60)
+    user.wait("its recovery", lambda: [node for node in ("node1", "node3") if user.qemu_pid(node, uuid)], 60)
     with pytest.raises(LabError, match="node2"):
         user.pvc("vm", "migrate", machine, "-t", "node2")
     pvc_lab("start", "node2")
