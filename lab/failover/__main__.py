@@ -35,9 +35,9 @@ class Outcome:
 def run_once(rig: Rig, row: Row, outcome: Outcome) -> None:
     """One run, from a healthy cluster to a healthy one. Raises LabError when it went otherwise than the row says."""
     rig.repair()
-    rig.gather(row.victim)
+    rig.gather(rig.leader() if row.leads else row.victim)
     if row.leads:
-        rig.lead(row.victim)
+        rig.lead(rig.victim)
     with Observer(rig.cluster, tuple(rig.uuids.values()), rig.may_write) as rig.observer:
         rig.began = time.monotonic()
         row.fault(rig)

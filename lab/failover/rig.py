@@ -77,15 +77,20 @@ class Rig:
     def primary(self) -> str:
         return str(self.user.api("GET", "/status")["primary_node"])
 
+    def leader(self) -> str:
+        """The coordinator with PostgreSQL's leader, once a second member has all that it has: before that, nobody may
+        succeed it."""
+
+        def look() -> str | None:
+            roles = self._postgresql(self.cluster.coordinators[0])
+            return roles.get("Leader") if "Sync Standby" in roles else None
+
+        return self.user.wait("PostgreSQL's leader and its standby", look, REPAIR_LIMIT)
+
     def lead(self, node: str) -> None:
-        """Give a coordinator every leading part there is: primary, PostgreSQL's leader, Redis' master."""
+        """Make the coordinator with PostgreSQL's leader the primary, and give it Redis' master."""
         if self.primary() != node:
             self.user.pvc("node", "primary", node, "-w")
-        roles = self._postgresql(node)
-        if roles["Leader"] != node:
-            self.user.on_host(node, *PATRONI, "switchover", "--leader", roles["Leader"], "--candidate", node, "--force")
-        # Until a second member has all that the leader has, nobody may succeed it.
-        self.user.wait("PostgreSQL's leader and its standby", lambda: self._may_lose(node), REPAIR_LIMIT)
         for other in self.cluster.coordinators:
             priority = "1" if other == node else "50"
             self._redis(other, hosts.REDIS_PORT, "config", "set", "replica-priority", priority)
@@ -95,10 +100,6 @@ class Rig:
         """A member of PostgreSQL's cluster for each role that there is."""
         members = self.user.json_on(node, *PATRONI, "list", "-f", "json")
         return {member["Role"]: member["Member"] for member in members if member["State"] in ("running", "streaming")}
-
-    def _may_lose(self, node: str) -> bool:
-        roles = self._postgresql(node)
-        return roles.get("Leader") == node and "Sync Standby" in roles
 
     def _is_master(self, node: str) -> bool:
         if "role:master" in self._redis(node, hosts.REDIS_PORT, "info", "replication"):

@@ -26,7 +26,7 @@ class Row:
     situation: str
     fault: Callable[[Rig], None]
     victim: str = "node4"
-    leads: bool = False  # the victim is primary, and has PostgreSQL's leader and Redis' master
+    leads: bool = False  # the victim is the coordinator with PostgreSQL's leader, made primary and Redis' master
     recovers: bool = True
     lasts: float = 0.0  # seconds for which it goes on where nothing is recovered
     after: Callable[[Rig], str] | None = None  # what else is to be seen; answers a remark
@@ -140,7 +140,6 @@ def _api_back(rig: Rig) -> str:
 @row(
     "primary",
     "the primary dies (with PostgreSQL's leader and Redis' master on it)",
-    victim="node1",
     leads=True,
     after=_api_back,
 )
