@@ -240,7 +240,7 @@ class Fencer:
         else:
             transaction.update(Entry(records.fence(fence.node), entry.fence, entry.version), fence)
             node = self._state.find(records.node(fence.node))
-            why = fencing.failure(fence, node.value if node is not None else None, self._config)
+            why = fencing.answers(fence, node.value if node is not None else None)
         transaction.commit()
         log.info("fence %s: %s => %s: %s", fence.node, entry.fence.step, fence.step, why)
 

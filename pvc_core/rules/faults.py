@@ -10,7 +10,7 @@ from pvc_core.model.fence import Fence, FenceStep
 from pvc_core.model.node import DaemonState
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, ShownState, VmEntry
 from pvc_core.model.vm import RunState
-from pvc_core.rules.fencing import affected
+from pvc_core.rules.fencing import affected, answers
 
 PATIENCE = 10.0  # seconds: what is over sooner is no fault, such as the restart of a daemon
 RENEW = 60.0  # seconds after which a fault that goes on is written again
@@ -96,15 +96,9 @@ def _fences(snapshot: ClusterSnapshot) -> Iterator[Finding]:
 
 def _unproven(snapshot: ClusterSnapshot, fence: Fence, problem: str) -> Finding:
     node, entry = fence.node, snapshot.nodes.get(fence.node)
-    has_bmc = entry is not None and entry.node.bmc is not None
-    power = fence.power.message or ("no answer yet" if has_bmc else "the node has no BMC in its configuration")
-    storage = fence.storage.message or "no answer yet"
-    said = [
-        f"{method}: {'confirmed' if attempt.confirmed else message}"
-        for method, attempt, message in (("storage", fence.storage, storage), ("power", fence.power, power))
-    ]
+    said = answers(fence, entry.node if entry is not None else None)
     message = (
-        f"{node}: {problem}; {'; '.join(said)}. Look whether the node is off, or switch it off by hand; "
+        f"{node}: {problem}; {said}. Look whether the node is off, or switch it off by hand; "
         f"then run: pvc node fence-confirm {node}"
     )
     return Finding(f"fence-failed:{node}", node, FENCE_FAILED, message)

@@ -168,13 +168,15 @@ def in_doubt(entry: VmEntry, node: str, snapshot: ClusterSnapshot) -> bool:
     return target in snapshot.nodes and (fence is None or not fence.fence.confirmed)
 
 
-def failure(fence: Fence, node: Node | None, config: FencingConfig) -> str:
+def answers(fence: Fence, node: Node | None) -> str:
     """What each method said, for a person who has to look."""
-    said = {Method.STORAGE: fence.storage, Method.POWER: fence.power}
-    parts = [f"{method}: {said[method].message or 'no answer yet'}" for method in methods(node, config)]
-    if Method.POWER not in methods(node, config) and "power" in config.methods:
-        parts.append("power: the node has no BMC in its configuration")
-    return "; ".join(parts) or "no method is configured"
+    nothing = "no answer yet"
+    mute = nothing if node is not None and node.bmc is not None else "the node has no BMC in its configuration"
+    said = ((Method.STORAGE, fence.storage, nothing), (Method.POWER, fence.power, mute))
+    return "; ".join(
+        f"{method}: {'confirmed' if attempt.confirmed else attempt.message or default}"
+        for method, attempt, default in said
+    )
 
 
 def attempted(fence: Fence, method: Method, attempt: Attempt) -> Fence:
