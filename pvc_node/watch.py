@@ -22,6 +22,7 @@ class Watch:
         self._rejoin_grace = fencing.rejoin_grace
         self._boot_grace = fencing.boot_grace
         self._looked: float | None = None
+        self._not_before = 0.0  # monotonic, before which no node begins to be missed
         self._since: dict[str, float] = {}
         self._seen: set[str] = set()  # nodes that were alive at some time since this daemon began
 
