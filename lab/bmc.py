@@ -80,7 +80,7 @@ def set_condition(cluster: Cluster, node: str, condition: Condition) -> None:
         _lies(cluster, node).touch()
     if condition is Condition.HANG:
         for pid in _processes(cluster, node):
-            os.kill(pid, signal.SIGSTOP)
+            _halt(pid)
 
 
 def condition(cluster: Cluster, node: str) -> Condition:
@@ -161,6 +161,13 @@ def _lies(cluster: Cluster, node: str) -> Path:
 
 def _processes(cluster: Cluster, node: str) -> list[int]:
     return [pid for pid, end in namespaces.processes(cluster) if end == cluster.bmc(node)]
+
+
+def _halt(pid: int) -> None:
+    """Stop a process, and wait until it stands: the signal takes effect when the process is next given a core."""
+    os.kill(pid, signal.SIGSTOP)
+    while _state(pid) not in ("T", ""):
+        time.sleep(0.01)
 
 
 def _state(pid: int) -> str:

@@ -14,7 +14,7 @@ from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
 from pvc_core.model.vm import Domain, VmState
 from pvc_core.ports import Clock, Hypervisor, Session
 from pvc_core.rules import election, lifecycle
-from pvc_core.rules.lifecycle import Action, Record, Sight
+from pvc_core.rules.lifecycle import Action, Pressed, Record, Sight
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState, Transaction
 from pvc_core.state.view import ClusterView
@@ -68,7 +68,7 @@ class Reconciler:
         )
         self._lock = threading.Lock()  # of the next three, which the workers change
         self._pending: set[str] = set()  # machines that an action is under way for
-        self._pressed: dict[str, float] = {}  # machine -> when its power button was pressed
+        self._pressed: dict[str, tuple[float, float]] = {}  # machine -> first and last press of its power button
         self._answered: dict[object, float] = {}  # id of a decision -> until when it is not carried out again
         self._domains: Mapping[str, Domain] = {}  # as last seen
         self._concern: object = None  # what the last look at the hypervisor was about
@@ -185,7 +185,7 @@ class Reconciler:
     def _sight(self, domains: Mapping[str, Domain]) -> Sight:
         now = self._clock.monotonic()
         with self._lock:
-            pressed = {uuid: now - moment for uuid, moment in self._pressed.items()}
+            pressed = {uuid: Pressed(now - first, now - last) for uuid, (first, last) in self._pressed.items()}
         return Sight(self._node, self._identity.incarnation, domains, pressed, self._timing, self._autostart)
 
     def _submit(self, actions: list[Action]) -> None:
@@ -214,7 +214,9 @@ class Reconciler:
 
     def _pressed_now(self, uuid: str) -> None:
         with self._lock:
-            self._pressed[uuid] = self._clock.monotonic()
+            now = self._clock.monotonic()
+            first, _ = self._pressed.get(uuid, (now, now))
+            self._pressed[uuid] = (first, now)
 
     def _started_now(self, uuid: str) -> None:
         with self._lock:

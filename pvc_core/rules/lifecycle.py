@@ -15,6 +15,15 @@ from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import Domain, DomainRun, RunState, Vm, VmState, VmStatus
 
 GIVEN_UP_CRASHES = 3  # see ``_ended``
+PRESS_AGAIN = 15.0  # seconds: a guest that is still booting takes no notice of its power button
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """How many seconds ago this daemon pressed a running domain's power button, for the first and for the last time."""
+
+    first: float
+    last: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Sight:
     node: str
     incarnation: int
     domains: Mapping[str, Domain]  # by uuid
-    pressed: Mapping[str, float]  # seconds since this daemon pressed a running domain's power button, by uuid
+    pressed: Mapping[str, Pressed]  # by uuid
     timing: TimingConfig
     autostart: bool = False  # the node has just become ready
 
@@ -180,14 +189,13 @@ def _unknown(snapshot: ClusterSnapshot, sight: Sight) -> Iterator[Action]:
 
 def _running(entry: VmEntry, here: Domain, sight: Sight, now: float) -> Action | None:
     vm = entry.vm
-    pressed = sight.pressed.get(vm.uuid)
     match vm.state:
         case VmState.STOP | VmState.DISABLE:
             return Destroy(_subject(entry), here.run, "destroyed", f"its state is {vm.state}")
         case VmState.SHUTDOWN if now >= vm.shutdown_deadline:
             return Destroy(_subject(entry), here.run, "destroyed", "it did not power off in time")
-        case VmState.SHUTDOWN if pressed is None:
-            return PressPowerButton(_subject(entry), here.run, "shutdown", "its state is shutdown")
+        case VmState.SHUTDOWN:
+            return _press(entry, here, sight.pressed.get(vm.uuid), "its state is shutdown")
         case VmState.START if not here.handed_over:
             return _kept(entry, here, sight, now)
         case VmState.START if vm.migration is None and not entry.holder:
@@ -205,11 +213,17 @@ def _kept(entry: VmEntry, here: Domain, sight: Sight, now: float) -> Action | No
     if seen.generation == vm.generation:
         return None
     pressed = sight.pressed.get(vm.uuid)
-    if pressed is None:
-        return PressPowerButton(_subject(entry), here.run, "shutdown", "a restart was asked for")
-    if pressed >= sight.timing.vm_shutdown_timeout:
+    if pressed is not None and pressed.first >= sight.timing.vm_shutdown_timeout:
         why = "it did not power off in time for the restart that was asked for"
         return Destroy(_subject(entry), here.run, "destroyed", why)
+    return _press(entry, here, pressed, "a restart was asked for")
+
+
+def _press(entry: VmEntry, here: Domain, pressed: Pressed | None, why: str) -> Action | None:
+    if pressed is None:
+        return PressPowerButton(_subject(entry), here.run, "shutdown", why)
+    if pressed.last >= PRESS_AGAIN:
+        return PressPowerButton(_subject(entry), here.run, "shutdown", f"{why}, and it took no notice yet")
     return None
 
 

@@ -117,7 +117,7 @@ def test_shutdown_asks_the_guest_and_ends_in_stop(lab: LabCluster, n1: LabNode) 
     assert run_of(lab, uuid) is RunState.STOPPED
 
 
-def test_a_deaf_guest_is_asked_once_and_powered_off_at_the_deadline(
+def test_a_deaf_guest_is_asked_again_and_powered_off_at_the_deadline(
     lab: LabCluster, n1: LabNode, messages: Messages
 ) -> None:
     uuid = lab.define(1)
@@ -126,7 +126,7 @@ def test_a_deaf_guest_is_asked_once_and_powered_off_at_the_deadline(
     lab.change(uuid, state=VmState.SHUTDOWN, shutdown_deadline=lab.clock.now() + 30)
     lab.advance(28)
     assert uuid in n1.hypervisor.guests
-    assert len(messages("running => shutdown")) == 1
+    assert len(messages("running => shutdown")) == 2
     lab.advance(4)
     assert n1.hypervisor.ended[uuid].reason == "destroyed"
     assert lab.vm(uuid).state is VmState.STOP

@@ -11,7 +11,7 @@ from pvc_core.config import TimingConfig
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import Domain, DomainRun, Migration, RunState, Vm, VmMeta, VmState, VmStatus
 from pvc_core.rules import lifecycle
-from pvc_core.rules.lifecycle import Action, Destroy, PressPowerButton, Record, Sight, Start
+from pvc_core.rules.lifecycle import Action, Destroy, PressPowerButton, Pressed, Record, Sight, Start
 
 UUID = "11111111-1111-1111-1111-111111111111"
 NOW = 1_000_000.0
@@ -39,7 +39,7 @@ def decide(
     seen: VmStatus | None,
     here: Domain | None,
     *,
-    pressed: float | None = None,
+    pressed: float | tuple[float, float] | None = None,
     autostart: bool = False,
     now: float = NOW,
     node: str = "node1",
@@ -49,7 +49,7 @@ def decide(
         node,
         7,
         {} if here is None else {UUID: here},
-        {} if pressed is None else {UUID: pressed},
+        {} if pressed is None else {UUID: Pressed(*(pressed if isinstance(pressed, tuple) else (pressed, pressed)))},
         TIMING,
         autostart,
     )
@@ -207,9 +207,11 @@ def test_what_does_not_run_and_should_not_is_recorded_as_stopped(state: VmState,
 SHUTDOWN = machine(VmState.SHUTDOWN, shutdown_deadline=NOW + 100)
 
 
-def test_shutdown_presses_the_power_button_once_and_waits() -> None:
+def test_shutdown_presses_the_power_button_and_again_while_the_guest_takes_no_notice() -> None:
     assert isinstance(decide(SHUTDOWN, RUNNING, domain()), PressPowerButton)
-    assert decide(SHUTDOWN, RUNNING, domain(), pressed=5.0) is None
+    assert decide(SHUTDOWN, RUNNING, domain(), pressed=14.9) is None
+    assert isinstance(decide(SHUTDOWN, RUNNING, domain(), pressed=15.0), PressPowerButton)
+    assert decide(SHUTDOWN, RUNNING, domain(), pressed=(20.0, 5.0)) is None
 
 
 def test_shutdown_cuts_the_power_at_the_deadline() -> None:
@@ -229,8 +231,8 @@ def test_a_restart_powers_the_older_generation_off_then_destroys_it_then_starts_
     vm = machine(generation=2)
     old = replace(RUNNING, generation=1)
     assert isinstance(decide(vm, old, domain()), PressPowerButton)
-    assert decide(vm, old, domain(), pressed=179.0) is None
-    assert isinstance(decide(vm, old, domain(), pressed=180.0), Destroy)
+    assert decide(vm, old, domain(), pressed=(179.0, 5.0)) is None
+    assert isinstance(decide(vm, old, domain(), pressed=(180.0, 5.0)), Destroy)
     for reason in ("shutdown", "destroyed", "crashed"):
         action = decide(vm, old, ended(reason), pressed=20.0)
         assert isinstance(action, Start)
