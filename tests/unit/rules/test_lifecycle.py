@@ -11,7 +11,7 @@ from pvc_core.config import TimingConfig
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import Domain, DomainRun, Migration, RunState, Vm, VmMeta, VmState, VmStatus
 from pvc_core.rules import lifecycle
-from pvc_core.rules.lifecycle import Action, Destroy, PressPowerButton, Pressed, Record, Sight, Start
+from pvc_core.rules.lifecycle import Action, Destroy, Pressed, PressPowerButton, Record, Sight, Start
 
 UUID = "11111111-1111-1111-1111-111111111111"
 NOW = 1_000_000.0
