@@ -10,7 +10,7 @@ from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, VmEntry
 from pvc_core.ports import Domain
 from pvc_core.rules import fencing, lifecycle
 from pvc_core.state import records
-from pvc_node.fencer import Fencer
+from pvc_node.fence_steps import FenceSteps
 from pvc_node.homecoming import Homecoming
 from pvc_node.leadership import Leadership
 from tests.simulation.rules import Rules
@@ -32,9 +32,9 @@ def _first_method(fence: Fence, usable: tuple[Method, ...], *_: object) -> Metho
     return usable[0] if usable else None
 
 
-def _accepted_is_done(fencer: Fencer, entry: FenceEntry) -> Attempt:
-    bmc = fencer._state.get(records.node(entry.fence.node)).value.bmc
-    fencer._power.off(entry.fence.node, bmc)  # type: ignore[arg-type]
+def _accepted_is_done(steps: FenceSteps, entry: FenceEntry) -> Attempt:
+    bmc = steps._state.get(records.node(entry.fence.node)).value.bmc
+    steps._power.off(entry.fence.node, bmc)  # type: ignore[arg-type]
     return Attempt(confirmed=True, acted=True)
 
 
@@ -42,8 +42,8 @@ def _decide_in_maintenance(snapshot: ClusterSnapshot, *rest: Any) -> Any:
     return _begin(replace(snapshot, maintenance=False), *rest)
 
 
-def _begin_in_maintenance(fencer: Fencer, fence: Fence) -> None:
-    fencer._transaction().create(records.fence(fence.node), fence).commit()
+def _begin_in_maintenance(steps: FenceSteps, fence: Fence) -> None:
+    steps._transaction().create(records.fence(fence.node), fence).commit()
 
 
 class _Nothing:
@@ -69,11 +69,11 @@ _UNCONFIRMED = ((fencing, "_confirmation", _first_method), (fencing, "may_free",
 BREAKS = {
     "confirmation": Break(_UNCONFIRMED, "is taken from"),
     "writers": Break((*_UNCONFIRMED, (Rules, "_check_machine", lambda *_: None)), "can write from"),
-    "power-state": Break(((Fencer, "_cut_power", _accepted_is_done),), "is taken from"),
+    "power-state": Break(((FenceSteps, "_cut_power", _accepted_is_done),), "is taken from"),
     "local-disks": Break(((fencing, "may_free", lambda fence, **_: fence.confirmed),), "is taken from"),
     "epoch": Break(((Leadership, "check", lambda *_: None),), "without proving that it is primary"),
     "maintenance": Break(
-        ((fencing, "_begin", _decide_in_maintenance), (Fencer, "_begin", _begin_in_maintenance)),
+        ((fencing, "_begin", _decide_in_maintenance), (FenceSteps, "begin", _begin_in_maintenance)),
         "began in maintenance",
     ),
     "lease": Break(((VmEntry, "holder", property(_no_holder)),), "is given to"),
