@@ -215,6 +215,7 @@ def load(path: Path | None = None) -> Config:
         raise BadRequest(f"{path}: unknown key {unknown[0]}")
     try:
         _check_servers(config)
+        _check_addresses(config.node.addresses)
         _check_floating(config)
         _check_fencing(config)
     except ValueError as error:
@@ -243,6 +244,13 @@ def _server(place: str, text: str, port: int) -> tuple[str, int]:
     raise ValueError(f"{place}: {text!r} is no server; write host, host:port or [IPv6 address]:port")
 
 
+def _check_addresses(addresses: Addresses) -> None:
+    """Raise ValueError for an address that is none: a fence would find out too late."""
+    for network, address in asdict(addresses).items():
+        if address and _host(address) is None:
+            raise ValueError(f"node.addresses.{network}: {address!r} is no address such as 10.0.0.1/24")
+
+
 def _check_floating(config: Config) -> None:
     """Raise ValueError for a floating address that could not be held."""
     for network, floating in asdict(config.floating_addresses).items():
@@ -252,9 +260,8 @@ def _check_floating(config: Config) -> None:
         host = _host(floating)
         if host is None:
             raise ValueError(f"{place}: {floating!r} is no address in CIDR notation, such as 192.0.2.10/24")
-        if config.node.role is NodeRole.COORDINATOR and _host(own) is None:
-            wrong = f"is no address in CIDR notation ({own!r})" if own else "is missing"
-            raise ValueError(f"{place}: node.addresses.{network}, beside which it would be held, {wrong}")
+        if config.node.role is NodeRole.COORDINATOR and not own:
+            raise ValueError(f"{place}: node.addresses.{network}, beside which it would be held, is missing")
         if host == _host(own):
             raise ValueError(f"{place}: {floating} is this node's own address")
         if config.zookeeper.session_timeout < FLOATING_SESSION:

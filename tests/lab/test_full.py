@@ -11,9 +11,9 @@ from lab import hosts
 from lab.cluster import BMC_NETWORK, BMC_USER, Cluster
 from lab.drive import Driver
 from lab.errors import LabError
-from lab.failover.__main__ import Outcome, run_once
 from lab.failover.rig import Rig
 from lab.failover.rows import ROWS
+from lab.failover.run import Outcome, run_once
 from tests.lab.conftest import pvc_lab, standing
 
 NAME = "cifull"

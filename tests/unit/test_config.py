@@ -70,7 +70,7 @@ def test_servers_have_their_usual_ports_unless_told_otherwise(tmp_path: Path) ->
         ),
         (
             {"node": {"name": "n1", "addresses": {"cluster": "n1"}}, "floating_addresses": {"cluster": "fd00::1/64"}},
-            "node.addresses.cluster, beside which it would be held, is no address in CIDR notation ('n1')",
+            "node.addresses.cluster: 'n1' is no address such as 10.0.0.1/24",
         ),
         (
             {
