@@ -6,60 +6,35 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pvc_core.config import Config
 from pvc_core.errors import PvcError
 from pvc_core.model.node import Addresses, DaemonState, NodeRole
-from pvc_core.ports import BlockStore, Clock, Hypervisor, NetworkPlane, Power, Session, Store, Watchdog
+from pvc_core.ports import Session
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
-from pvc_node.bmcs import Bmcs
-from pvc_node.bridges import Bridges
 from pvc_node.capacity import CapacityReporter
 from pvc_node.consoles import Consoles
-from pvc_node.disks import Disks
 from pvc_node.faults import FaultKeeper
-from pvc_node.fencer import Fencer
-from pvc_node.floating import Floating
-from pvc_node.homecoming import Homecoming
 from pvc_node.identity import Identity
 from pvc_node.isolation import Isolation, listens
 from pvc_node.keepalive import Keepalive, Troubles
-from pvc_node.leadership import Leadership
 from pvc_node.logserver import LogServer
 from pvc_node.nodelog import Ring
-from pvc_node.presence import Presence
-from pvc_node.reconcile import Reconciler
+from pvc_node.parts import BMC_INTERVAL, FENCERS, WORKERS, Outside, assemble
 from pvc_node.sampler import Sampler
 from pvc_node.storage import StorageReporter
 from pvc_node.workers import Threads
 
 log = logging.getLogger(__name__)
 
-WORKERS = 4  # machines that are started or stopped at once
-FENCERS = 8  # things that are done at once about dead nodes
 FENCE_INTERVAL = 0.5  # seconds between two looks for dead nodes
-BMC_INTERVAL = 60.0
 CAPACITY_INTERVAL = 30.0
 ORDERLY = 20.0  # seconds in which actions under way may end when the daemon stops
 STORAGE_INTERVAL = 5.0
 CONSOLE_INTERVAL = 1.0
 PRUNE_INTERVAL = 300.0
-
-
-@dataclass(frozen=True)
-class Outside:
-    """The doors to the outside. ``blocks`` connects to the storage cluster when it is first needed."""
-
-    store: Store
-    hypervisor: Hypervisor
-    network: NetworkPlane
-    clock: Clock
-    power: Power
-    blocks: Callable[[], BlockStore]
-    watchdog: Callable[[int], Watchdog]  # armed with a time in seconds
 
 
 class Daemon:
@@ -69,67 +44,29 @@ class Daemon:
         self._config = config
         self._outside = outside
         name, daemon, clock = config.node.name, config.daemon, outside.clock
-        interval = config.timing.keepalive_interval
         state = ClusterState(outside.store)
         self._state = state
         self.view = ClusterView(outside.store, with_xml=False, with_stats=False)
-        self.presence = Presence(state, config.node, identity)
-        self._bridges = Bridges(outside.network, clock)
-        self._sampler = Sampler(outside.hypervisor, outside.network, clock, interval)
-        self._disks = Disks(outside.blocks)
-        self._leadership = Leadership(name, state)
-        self._floating = Floating(config, state, self._leadership, self.presence, outside.network, clock)
-        self._storage = StorageReporter(self._leadership, state, self.view, clock, self._disks.blocks)
+        self._workers = Threads(WORKERS)
+        self._fencers = Threads(FENCERS)
+        parts = assemble(config, identity, outside, state, self.view, self._workers, self._fencers)
+        self.parts = parts
+        self._sampler = Sampler(outside.hypervisor, outside.network, clock, config.timing.keepalive_interval)
+        self._storage = StorageReporter(parts.leadership, state, self.view, clock, parts.disks.blocks)
         self._keepalive = Keepalive(
             name,
             state,
-            self.presence,
+            parts.presence,
             self._sampler,
             clock,
             Troubles(
-                network=lambda: self._bridges.trouble or self._floating.trouble,
+                network=lambda: parts.bridges.trouble or parts.floating.trouble,
                 storage=lambda: self._storage.trouble,
             ),
             (daemon.state_directory, daemon.log_directory),
         )
-        self._workers = Threads(WORKERS)
-        self.reconciler = Reconciler(
-            name,
-            identity,
-            state,
-            self.view,
-            self.presence,
-            outside.hypervisor,
-            self._bridges,
-            clock,
-            config.timing,
-            self._workers,
-            self._disks,
-            Homecoming(
-                name,
-                state,
-                self.presence,
-                outside.hypervisor,
-                self._disks.blocks if "storage" in config.fencing.methods else None,
-                clock,
-                self._workers,
-            ),
-        )
-        self._bmcs = Bmcs(name, self.view, self._leadership, outside.power)
-        self._fencers = Threads(FENCERS)
-        self.fencer = Fencer(
-            config,
-            state,
-            self.view,
-            self._leadership,
-            outside.power,
-            self._disks.blocks,
-            clock,
-            self._fencers,
-            lambda: self._bmcs.mute,
-        )
-        self._capacity = CapacityReporter(state, self.view, self._leadership)
-        self._faults = FaultKeeper(state, self.view, self._leadership, clock, lambda: self._bmcs.mute)
+        self._capacity = CapacityReporter(state, self.view, parts.leadership)
+        self._faults = FaultKeeper(state, self.view, parts.leadership, clock, lambda: parts.bmcs.mute)
         self._consoles = Consoles(Path(daemon.console_directory), daemon.console_log_lines, clock)
         self._logserver = LogServer(
             Addresses.host(config.node.addresses.cluster) or "127.0.0.1",
@@ -159,14 +96,14 @@ class Daemon:
     def _start(self) -> None:
         timing = self._config.timing
         self._state.prepare()
-        self.presence.register()
+        self.parts.presence.register()
         self.view.start()
-        self.presence.appear(self.view, 3 * self._config.zookeeper.session_timeout)
+        self.parts.presence.appear(self.view, 3 * self._config.zookeeper.session_timeout)
         self._holding = self._loop("floating", self._hold)
-        self._bridges.apply(self.view.snapshot().networks)
+        self.parts.bridges.apply(self.view.snapshot().networks)
         self._logserver.start()
         self._sampler.sample()
-        self.presence.change(DaemonState.RUN)
+        self.parts.presence.change(DaemonState.RUN)
         self._keepalive.beat()
         self._deciding = self._loop("reconcile", self._decide)
         self._repeat("keepalive", self._keepalive.beat, timing.keepalive_interval)
@@ -178,7 +115,7 @@ class Daemon:
             self._repeat("isolation", self._isolation.look, timing.keepalive_interval)
         if self._config.node.role is NodeRole.COORDINATOR:
             self._repeat("storage", self._storage.report, max(STORAGE_INTERVAL, timing.keepalive_interval))
-            self._repeat("bmcs", self._bmcs.ask, BMC_INTERVAL)
+            self._repeat("bmcs", self.parts.bmcs.ask, BMC_INTERVAL)
             self._repeat("capacity", self._capacity.report, CAPACITY_INTERVAL)
             self._repeat("faults", self._faults.keep, timing.keepalive_interval)
             self._loop("fencer", self._fence)
@@ -203,9 +140,9 @@ class Daemon:
         """Machines are left as they are: they run on without the daemon."""
         self.view.wake()
         if self._holding is not None:
-            self._holding.join(self._floating.interval)
-        self._try("give up the floating addresses", lambda: self._floating.give_up("the daemon stops"))
-        self._try("show that it stops", lambda: self.presence.change(DaemonState.SHUTDOWN))
+            self._holding.join(self.parts.floating.interval)
+        self._try("give up the floating addresses", lambda: self.parts.floating.give_up("the daemon stops"))
+        self._try("show that it stops", lambda: self.parts.presence.change(DaemonState.SHUTDOWN))
         self._stop_deciding.set()
         self.view.wake()
         if self._deciding is not None:
@@ -217,12 +154,12 @@ class Daemon:
         for thread in self._threads:
             thread.join(self._config.timing.keepalive_interval)
         self._try("report that it has stopped", self._keepalive.farewell)
-        self._try("take its sign of life away", self.presence.vanish)
+        self._try("take its sign of life away", self.parts.presence.vanish)
         if self._isolation is not None:
             self._isolation.close()
         self._logserver.close()
         self._outside.store.close()
-        self._disks.close()
+        self.parts.disks.close()
         self._outside.hypervisor.close()
         log.info("daemon: shutdown => stop: it was asked to")
 
@@ -231,21 +168,21 @@ class Daemon:
         while not self._stop_deciding.is_set():
             revision = self.view.wait_change(revision, self._config.timing.keepalive_interval)
             if not self._stop_deciding.is_set():
-                self.reconciler.cycle()
+                self.parts.reconciler.cycle()
 
     def _hold(self) -> None:
         revision = -1
         while not self._stop.is_set():
-            revision = self.view.wait_change(revision, self._floating.interval)
+            revision = self.view.wait_change(revision, self.parts.floating.interval)
             if not self._stop.is_set():
-                self._floating.cycle(self.view.snapshot())
+                self.parts.floating.cycle(self.view.snapshot())
 
     def _fence(self) -> None:
         revision = -1
         while not self._stop_deciding.is_set():
             revision = self.view.wait_change(revision, FENCE_INTERVAL)
             if not self._stop_deciding.is_set():
-                self.fencer.tick()
+                self.parts.fencer.tick()
 
     def _prune(self) -> None:
         if self._outside.store.session is Session.CONNECTED:

@@ -20,7 +20,8 @@ from pvc_core.drivers.zookeeper import ZookeeperStore
 from pvc_core.errors import PvcError, Unavailable
 from pvc_core.ports import BlockStore
 from pvc_node import identity, nodelog
-from pvc_node.daemon import Daemon, Outside
+from pvc_node.daemon import Daemon
+from pvc_node.parts import Outside
 
 log = logging.getLogger(__name__)
 

@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING
 from pvc_core.config import Config, NodeConfig, PostgresqlConfig, RedisConfig, TimingConfig, ZookeeperConfig
 from pvc_core.errors import PvcError
 from pvc_core.model.node import Addresses, Bmc, DaemonState, DomainStats, NodeMemory, NodeRole, NodeStats, PluginResult
-from pvc_core.ports import PowerState, Session
+from pvc_core.ports import PowerState, Session, Watchdog
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
-from pvc_node.bmcs import Bmcs
-from pvc_node.bridges import Bridges
-from pvc_node.disks import Disks
-from pvc_node.fencer import Fencer
-from pvc_node.floating import Floating
-from pvc_node.homecoming import Homecoming
 from pvc_node.identity import Identity
 from pvc_node.isolation import Isolation
-from pvc_node.leadership import Leadership
-from pvc_node.presence import Presence
-from pvc_node.reconcile import Reconciler
+from pvc_node.parts import BMC_INTERVAL, FENCERS, WORKERS, Outside, assemble
 from tests.simulation.hypervisor import SimHypervisor
 from tests.simulation.layout import NodePlan
 from tests.simulation.loop import Pool, Process, Thread
@@ -35,10 +27,7 @@ if TYPE_CHECKING:
 
 TIMING = TimingConfig(vm_shutdown_timeout=20.0)
 RESTART = 2.0  # seconds until a daemon that gave up is started again
-WORKERS = 4
-FENCERS = 8
 FENCE_INTERVAL = 1.0
-BMC_INTERVAL = 60.0
 
 
 @dataclass
@@ -198,48 +187,19 @@ class Daemon(Process):
         self.state = ClusterState(self.store)
         self.view = SimView(self.loop, self.store)
         identity = Identity(host.boot_id, host.starts, booted=host.starts_of_boot == 1)
-        self.presence = Presence(self.state, config.node, identity)
-        self.bridges = Bridges(host.network, host.clock)
-        disks = Disks(lambda: SimBlocks(host))  # type: ignore[arg-type, return-value]
-        workers = Pool(self.loop, self, WORKERS)
-        shut_out = "storage" in config.fencing.methods
-        self.reconciler = Reconciler(
-            host.name,
-            identity,
-            self.state,
-            self.view,
-            self.presence,
-            host.hypervisor,
-            self.bridges,
-            host.clock,
-            config.timing,
-            workers,
-            disks,
-            Homecoming(
-                host.name,
-                self.state,
-                self.presence,
-                host.hypervisor,
-                disks.blocks if shut_out else None,
-                host.clock,
-                workers,
-            ),
+        outside = Outside(
+            store=self.store,
+            hypervisor=host.hypervisor,
+            network=host.network,
+            clock=host.clock,
+            power=SimPower(host),
+            blocks=lambda: SimBlocks(host),  # type: ignore[arg-type, return-value]
+            watchdog=_no_watchdog,
         )
-        leadership = Leadership(host.name, self.state)
-        power = SimPower(host)
-        self.floating = Floating(config, self.state, leadership, self.presence, host.network, host.clock)
-        self.bmcs = Bmcs(host.name, self.view, leadership, power)
-        self.fencer = Fencer(
-            config,
-            self.state,
-            self.view,
-            leadership,
-            power,
-            disks.blocks,
-            host.clock,
-            Pool(self.loop, self, FENCERS),
-            lambda: self.bmcs.mute,
-        )
+        workers, fencers = Pool(self.loop, self, WORKERS), Pool(self.loop, self, FENCERS)
+        parts = assemble(config, identity, outside, self.state, self.view, workers, fencers)
+        self.presence, self.bridges, self.floating = parts.presence, parts.bridges, parts.floating
+        self.reconciler, self.bmcs, self.fencer = parts.reconciler, parts.bmcs, parts.fencer
         self.loop.spawn(self, self._start)
 
     def _start(self) -> None:
@@ -317,3 +277,7 @@ class Daemon(Process):
             plugins=(PluginResult("libvirt", 0, 0, ""),),
             domains={uuid: DomainStats() for uuid in host.hypervisor.guests},
         )
+
+
+def _no_watchdog(seconds: int) -> Watchdog:
+    raise AssertionError("no simulated node has one in its configuration")

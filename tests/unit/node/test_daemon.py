@@ -35,9 +35,10 @@ from pvc_core.model.vm import RunState, Vm, VmState
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
-from pvc_node.daemon import Daemon, Outside
+from pvc_node.daemon import Daemon
 from pvc_node.identity import Identity
 from pvc_node.nodelog import FORMAT, Ring
+from pvc_node.parts import Outside
 from tests.unit.node.harness import domain_xml, uuid
 
 Seen = Callable[[ClusterSnapshot], bool]
@@ -232,7 +233,7 @@ def test_a_second_daemon_of_the_name_does_not_start(world: World) -> None:
     world.run()
     world.config = replace(world.config, daemon=replace(world.config.daemon, listen_port=0))
     second = world.make()
-    second.daemon.presence._value = replace(second.daemon.presence._value, boot_id="another machine")
+    second.daemon.parts.presence._value = replace(second.daemon.parts.presence._value, boot_id="another machine")
     with pytest.raises(Conflict, match="another daemon of a node named n1 is alive"):
         second.daemon.run()
 
@@ -251,7 +252,7 @@ def test_a_defect_in_a_thread_ends_the_daemon_rather_than_half_of_it(
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(daemon.daemon.reconciler, "cycle", broken)
+    monkeypatch.setattr(daemon.daemon.parts.reconciler, "cycle", broken)
     daemon.start()
     daemon._thread.join(20)
     assert daemon.result is False
@@ -281,12 +282,12 @@ def test_the_primary_takes_the_floating_address_and_gives_it_up_before_it_shows_
     daemon = world.run()
     assert world.sees(lambda now: now.primary == Primary("n1", 1, ready=True))
     assert world.network.held(["192.0.2.250/24"])
-    real, held = daemon.daemon.presence.change, []
+    real, held = daemon.daemon.parts.presence.change, []
 
     def change(state: DaemonState) -> None:
         held.append(world.network.held(["192.0.2.250/24"]))
         real(state)
 
-    daemon.daemon.presence.change = change  # type: ignore[method-assign]
+    daemon.daemon.parts.presence.change = change  # type: ignore[method-assign]
     daemon.end()
     assert held == [set()]
