@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pvc_core.errors import BadRequest, Cancelled, Conflict, DriverUnavailable, NotFound
+from pvc_core.fakes.block_image import FakeBlockImage, FakeImage
 from pvc_core.model.address import plain
-from pvc_core.model.storage import PoolStats, StorageStatus, Volume
-from pvc_core.ports import Locker
+from pvc_core.model.storage import ImageSnapshot, PoolStats, StorageStatus, Volume
+from pvc_core.ports import BlockImage, Locker
 
 OBJECT_SIZE = 4 * 1024 * 1024
 COPY_STEPS = 4  # looks at ``cancelled`` during one copy
-
-
-@dataclass
-class FakeImage:
-    """``content`` is what was written, without the zeros that follow it up to the image's size."""
-
-    volume: Volume
-    content: bytes = b""
-    lockers: list[Locker] = field(default_factory=list)
-    watchers: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -43,8 +35,16 @@ class FakeBlocks:
     process of some node does by ``write``. ``host`` is the address of whoever uses this object, who cannot shut himself
     out."""
 
-    def __init__(self, capacity: int = 1024**4, host: str = "") -> None:
+    def __init__(
+        self,
+        capacity: int = 1024**4,
+        host: str = "",
+        now: Callable[[], float] = time.time,
+        fsid: str = "11111111-1111-1111-1111-111111111111",
+    ) -> None:
         self.capacity = capacity
+        self.fsid = fsid
+        self._now = now
         self._host = host
         self._hosts_out: set[str] = set()
         self._clients_out: set[str] = set()
@@ -70,6 +70,11 @@ class FakeBlocks:
     def set_pool_pgs(self, name: str, pgs: int) -> None:
         with self._lock:
             self._pool(name).pgs = pgs
+
+    def set_pool_replication(self, name: str, replicas: int, min_replicas: int) -> None:
+        with self._lock:
+            pool = self._pool(name)
+            pool.replicas, pool.min_replicas = replicas, min_replicas
 
     def remove_pool(self, name: str) -> None:
         with self._lock:
@@ -101,13 +106,14 @@ class FakeBlocks:
     def remove(self, pool: str, name: str) -> None:
         with self._lock:
             self._refuse_in_use(pool, name)
+            if self.image(pool, name).volume.snapshots:
+                raise Conflict(f"volume {pool}/{name} has snapshots")
             del self._pool(pool).images[name]
 
     def resize(self, pool: str, name: str, size: int) -> Volume:
         with self._lock:
             image = self.image(pool, name)
-            image.content = image.content[:size]
-            image.volume = replace(image.volume, size=size)
+            image.resize(size)
             return image.volume
 
     def rename(self, pool: str, name: str, new_name: str) -> Volume:
@@ -139,6 +145,56 @@ class FakeBlocks:
     def inspect(self, pool: str, name: str) -> Volume:
         with self._lock:
             return self.image(pool, name).volume
+
+    def create_snapshot(self, pool: str, name: str, snapshot: str) -> None:
+        with self._lock:
+            image = self.image(pool, name)
+            if snapshot in image.moments:
+                raise Conflict(f"snapshot {pool}/{name}@{snapshot} exists already in Ceph")
+            image.moments[snapshot] = image.content
+            made = ImageSnapshot(snapshot, image.volume.size, self._now())
+            image.volume = replace(image.volume, snapshots=(*image.volume.snapshots, made))
+
+    def remove_snapshot(self, pool: str, name: str, snapshot: str) -> None:
+        with self._lock:
+            image = self.image(pool, name)
+            if image.snapshot(snapshot).protected:
+                raise Conflict(f"snapshot {pool}/{name}@{snapshot} is protected")
+            image.set_snapshot(snapshot, None)
+            del image.moments[snapshot]
+
+    def rename_snapshot(self, pool: str, name: str, snapshot: str, new_name: str) -> None:
+        with self._lock:
+            image = self.image(pool, name)
+            found = image.snapshot(snapshot)
+            if new_name in image.moments:
+                raise Conflict(f"snapshot {pool}/{name}@{new_name} exists already in Ceph")
+            image.set_snapshot(snapshot, replace(found, name=new_name))
+            image.moments[new_name] = image.moments.pop(snapshot)
+
+    def protect_snapshot(self, pool: str, name: str, snapshot: str, protected: bool) -> None:
+        with self._lock:
+            image = self.image(pool, name)
+            image.set_snapshot(snapshot, replace(image.snapshot(snapshot), protected=protected))
+
+    def rollback(self, pool: str, name: str, snapshot: str, progress: Callable[[int, int], None]) -> None:
+        with self._lock:
+            self._refuse_in_use(pool, name)
+            image = self.image(pool, name)
+            size = image.snapshot(snapshot).size
+            image.resize(size)
+            image.content = image.moments[snapshot]
+        progress(size, size)
+
+    @contextmanager
+    def open(self, pool: str, name: str, *, snapshot: str = "", writable: bool = False) -> Iterator[BlockImage]:
+        with self._lock:
+            image = self.image(pool, name)
+            opened = FakeBlockImage(image, snapshot, writable)
+        with self._watched(image) if writable else nullcontext():
+            yield opened
+        for name in opened.needed - image.moments.keys():
+            raise Conflict(f"snapshot {image.volume.full_name}@{name} was removed while it was read")
 
     def image_size(self, path: Path, image_format: str) -> int:
         """The file's own size, whatever the format."""
@@ -212,16 +268,12 @@ class FakeBlocks:
     def map(self, pool: str, name: str) -> Iterator[Path]:
         """A file of the image's size, written back when the context ends."""
         image = self.image(pool, name)
-        image.watchers.append("127.0.0.1:0/map")
-        try:
-            with tempfile.NamedTemporaryFile(prefix="pvc-fake-rbd-") as file:
-                file.write(image.content)
-                file.truncate(image.volume.size)
-                file.flush()
-                yield Path(file.name)
-                image.content = Path(file.name).read_bytes().rstrip(b"\0")
-        finally:
-            image.watchers.remove("127.0.0.1:0/map")
+        with self._watched(image), tempfile.NamedTemporaryFile(prefix="pvc-fake-rbd-") as file:
+            file.write(image.content)
+            file.truncate(image.volume.size)
+            file.flush()
+            yield Path(file.name)
+            image.content = Path(file.name).read_bytes().rstrip(b"\0")
 
     def status(self, now: float) -> StorageStatus:
         with self._lock:
@@ -238,10 +290,20 @@ class FakeBlocks:
                 pools=pools,
                 status_text="health: HEALTH_OK",
                 utilization_text="",
+                fsid=self.fsid,
             )
 
     def close(self) -> None:
         """Nothing to give back."""
+
+    @contextmanager
+    def _watched(self, image: FakeImage) -> Iterator[None]:
+        watcher = f"127.0.0.1:0/{self._new_id()}"
+        image.watchers.append(watcher)
+        try:
+            yield
+        finally:
+            image.watchers.remove(watcher)
 
     def _pool(self, name: str) -> FakePool:
         self._answer()
@@ -257,8 +319,6 @@ class FakeBlocks:
         image = self.image(pool, name)
         if image.watchers:
             raise Conflict(f"volume {pool}/{name} is in use by {', '.join(image.watchers)}")
-        if image.volume.snapshot_count:
-            raise Conflict(f"volume {pool}/{name} has snapshots")
 
     def _stats(self, pool: FakePool, used: int) -> PoolStats:
         stored = self._used(pool)
@@ -269,7 +329,7 @@ class FakeBlocks:
             stored_bytes=stored,
             free_bytes=free,
             used_bytes=stored * pool.replicas,
-            used_percent=100 * stored / (stored + free) if stored + free else 0.0,
+            used_percent=stored / (stored + free) if stored + free else 0.0,
             num_objects=objects,
             num_object_copies=objects * pool.replicas,
         )

@@ -13,6 +13,7 @@ from pvc_core.model.node import DiskStats, DomainStats, NicStats
 from pvc_core.ports import Domain, DomainRun, MigrationProgress
 
 MEMORY = 1024 * 1024  # bytes that a migration copies
+PAUSED_HERE = "user"  # the reason that libvirt gives for a pause that was asked for
 
 
 class FakeRack:
@@ -43,7 +44,7 @@ class FakeGuest:
 
 
 class FakeHypervisor:
-    """One node. Test hooks are public: the attributes below, ``crash``, ``power_off``, ``pause``, ``lose_power``."""
+    """One node. Test hooks are public: the attributes below, ``crash``, ``power_off``, ``stall``, ``lose_power``."""
 
     def __init__(self, rack: FakeRack | None = None, address: str = "127.0.0.1") -> None:
         self._rack = rack or FakeRack()
@@ -57,6 +58,8 @@ class FakeHypervisor:
         self.migration_steps = 4  # looks at ``cancelled`` during one migration
         self.deaf: set[str] = set()  # guests that ignore the power button
         self.clinging: set[str] = set()  # guests that do not let go of devices
+        self.agents: set[str] = set()  # guests with an agent
+        self.frozen: set[str] = set()  # guests whose file systems are frozen
         self.started: list[str] = []  # uuid of every start, in order
         self._listeners: list[Callable[[], None]] = []
 
@@ -139,6 +142,27 @@ class FakeHypervisor:
         host._changed()
         progress(MigrationProgress(MEMORY, MEMORY))
 
+    def freeze(self, uuid: str) -> bool:
+        with self._lock:
+            self._answer()
+            if self._guest(uuid).domain.run is DomainRun.RUNNING and uuid in self.agents:
+                self.frozen.add(uuid)
+            return uuid in self.frozen
+
+    def pause(self, uuid: str) -> None:
+        with self._lock:
+            self._answer()
+            if self._guest(uuid).domain.run is DomainRun.RUNNING:
+                self._set_run(uuid, DomainRun.PAUSED, PAUSED_HERE)
+
+    def release(self, uuid: str) -> None:
+        with self._lock:
+            self._answer()
+            guest = self.guests.get(uuid)
+            if guest is not None and guest.domain.reason == PAUSED_HERE:
+                self._set_run(uuid, DomainRun.RUNNING, "")
+            self.frozen.discard(uuid)
+
     def statistics(self) -> dict[str, DomainStats]:
         with self._lock:
             self._answer()
@@ -162,11 +186,11 @@ class FakeHypervisor:
             self._guest(uuid)
             self._end(uuid, "shutdown")
 
-    def pause(self, uuid: str, reason: str = "ioerror") -> None:
+    def stall(self, uuid: str, reason: str = "ioerror") -> None:
+        """Its QEMU stops the CPUs on its own, or another one's."""
         with self._lock:
-            guest = self._guest(uuid)
-            guest.domain = replace(guest.domain, run=DomainRun.PAUSED, reason=reason)
-            self._changed()
+            self._guest(uuid)
+            self._set_run(uuid, DomainRun.PAUSED, reason)
 
     def lose_power(self) -> None:
         """The whole node dies: no domain is left, and nobody knows why it ended."""
@@ -176,7 +200,13 @@ class FakeHypervisor:
 
     def _end(self, uuid: str, reason: str) -> None:
         guest = self.guests.pop(uuid)
+        self.frozen.discard(uuid)
         self.ended[uuid] = Domain(uuid, guest.domain.name, DomainRun.SHUTOFF, reason)
+        self._changed()
+
+    def _set_run(self, uuid: str, run: DomainRun, reason: str) -> None:
+        guest = self.guests[uuid]
+        guest.domain = replace(guest.domain, run=run, reason=reason)
         self._changed()
 
     def _changed(self) -> None:

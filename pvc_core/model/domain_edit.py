@@ -6,6 +6,7 @@ Each raises BadRequest, as ``domain.parse`` does, for a text that is no domain.
 from __future__ import annotations
 
 import uuid as uuids
+from collections.abc import Mapping
 from random import Random
 
 from lxml import etree
@@ -41,6 +42,23 @@ def set_name(xml: str, name: str) -> str:
 def set_uuid(xml: str, uuid: str) -> str:
     root = document(xml, "domain")
     _set(root, "uuid", uuid)
+    return _text(root)
+
+
+def set_volumes(xml: str, volumes: Mapping[str, str]) -> str:
+    """Let the domain have other volumes: ``pool/volume`` as it has them -> as it gets them. The rest stay."""
+    root = document(xml, "domain")
+    for source in root.iterfind("devices/disk/source[@protocol='rbd']"):
+        name = source.get("name", "")
+        source.set("name", volumes.get(name, name))
+    return _text(root)
+
+
+def without_outside(xml: str) -> str:
+    """The domain without network cards and without devices and directories of the host, so that nobody notices it."""
+    root = document(xml, "domain")
+    for element in root.xpath("devices/interface | devices/hostdev | devices/filesystem | devices/shmem"):
+        element.getparent().remove(element)
     return _text(root)
 
 

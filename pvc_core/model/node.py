@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pvc_core.model.address import plain
-
 
 class NodeRole(StrEnum):
     COORDINATOR = "coordinator"  # votes in ZooKeeper and may become primary
@@ -44,8 +42,8 @@ class Addresses:
     storage: str = ""
 
     def hosts(self) -> set[str]:
-        """Those it has, without their prefix lengths and in their shortest form."""
-        return {plain(self.host(cidr)) for cidr in (self.upstream, self.cluster, self.storage) if cidr}
+        """Those it has, without their prefix lengths."""
+        return {self.host(cidr) for cidr in (self.upstream, self.cluster, self.storage) if cidr}
 
     @staticmethod
     def host(cidr: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from pvc_core.model.capacity import Capacity
 from pvc_core.model.fault import Fault
 from pvc_core.model.fence import Fence, FenceStep
+from pvc_core.model.mirror import Mirror, PeerWatch, Transfer
 from pvc_core.model.network import Network
 from pvc_core.model.node import (
     Alive,
@@ -21,8 +22,9 @@ from pvc_core.model.node import (
     NodeStats,
     Primary,
 )
-from pvc_core.model.storage import Pool, StorageStatus, Volume
+from pvc_core.model.storage import Osd, Pool, StorageStatus, Volume
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
+from pvc_core.model.vm_snapshot import VmSnapshot
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -35,6 +37,7 @@ class ShownState(StrEnum):
     STOP = "stop"
     DISABLE = "disable"
     PROVISION = "provision"
+    MIRROR = "mirror"
     RESTART = "restart"  # runs an older generation, or is being started again
     MIGRATE = "migrate"  # moves to another node
     FAIL = "fail"  # see its reason
@@ -117,6 +120,11 @@ class ClusterSnapshot:
     networks: Mapping[int, Network] = field(default_factory=lambda: EMPTY)  # by VNI
     pools: Mapping[str, Pool] = field(default_factory=lambda: EMPTY)
     volumes: Mapping[str, Volume] = field(default_factory=lambda: EMPTY)  # by pool/name
+    vm_snapshots: Mapping[str, Mapping[str, VmSnapshot]] = field(default_factory=lambda: EMPTY)  # by uuid, by name
+    mirrors: Mapping[str, Mirror] = field(default_factory=lambda: EMPTY)  # by uuid
+    peers: Mapping[str, PeerWatch] = field(default_factory=lambda: EMPTY)  # by the peer's name
+    transfers: Mapping[str, Transfer] = field(default_factory=lambda: EMPTY)  # by uuid
+    osds: Mapping[int, Osd] = field(default_factory=lambda: EMPTY)  # by id
     locks: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # what is held -> id of the task that holds it
     fences: Mapping[str, FenceEntry] = field(default_factory=lambda: EMPTY)  # by node
     faults: Mapping[str, Fault] = field(default_factory=lambda: EMPTY)  # by id
@@ -124,6 +132,11 @@ class ClusterSnapshot:
     storage: StorageStatus | None = None
     capacity: Capacity | None = None  # None: not known yet
     maintenance: bool = False
+
+    @property
+    def fsid(self) -> str:
+        """By which other clusters know this one; empty while its storage has not been looked at yet."""
+        return self.storage.fsid if self.storage is not None else ""
 
     def coordinator_state(self, name: str) -> CoordinatorState:
         if self.nodes[name].node.role is NodeRole.HYPERVISOR:

@@ -15,6 +15,16 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSnapshot:
+    """A snapshot of one image."""
+
+    name: str
+    size: int  # bytes
+    created: float = 0.0  # seconds since the epoch
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """An RBD image and what is known of it; sizes in bytes. The image itself is Ceph's."""
 
@@ -28,7 +38,7 @@ class Volume:
     features: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     op_features: tuple[str, ...] = ()
-    snapshot_count: int = 0
+    snapshots: tuple[ImageSnapshot, ...] = ()  # oldest first; those that live as long as a copy are left out
     create_timestamp: str = ""
     access_timestamp: str = ""
     modify_timestamp: str = ""
@@ -36,6 +46,10 @@ class Volume:
     @property
     def full_name(self) -> str:
         return f"{self.pool}/{self.name}"
+
+    @property
+    def snapshot_count(self) -> int:
+        return len(self.snapshots)
 
     @property
     def objects(self) -> int:
@@ -50,7 +64,7 @@ class PoolStats:
     stored_bytes: int = 0
     free_bytes: int = 0
     used_bytes: int = 0
-    used_percent: float = 0.0
+    used_percent: float = 0.0  # from 0 to 1: the name is that of the documented API
     num_objects: int = 0
     num_object_clones: int = 0
     num_object_copies: int = 0
@@ -77,3 +91,58 @@ class StorageStatus:
     pools: dict[str, PoolStats] = field(default_factory=dict)
     status_text: str = ""  # as ``ceph status`` prints it
     utilization_text: str = ""  # as ``ceph osd df`` prints it
+    osds: dict[int, OsdStats] = field(default_factory=dict)
+    fsid: str = ""  # what Ceph calls this cluster, and no other one in the world
+    unsent: dict[str, int] = field(default_factory=dict)  # mirrored VM -> bytes written that the other cluster lacks
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A whole disk of a node."""
+
+    path: str  # /dev/sdb
+    size: int  # bytes
+    model: str = ""
+    serial: str = ""
+    rotational: bool = False
+    holds: str = ""  # what is on it, for a person; empty: nothing, so it may be taken
+
+
+@dataclass(frozen=True, slots=True)
+class Osd:
+    """A storage daemon of Ceph, as PVC knows it; what Ceph says of it is in ``OsdStats``."""
+
+    id: int
+    node: str
+    device: str
+    db_device: str = ""
+    db_size: int = 0  # bytes
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OsdStats:
+    """As ``ceph osd df`` and ``ceph osd dump`` report it."""
+
+    up: bool
+    in_: bool
+    node: str = ""
+    uuid: str = ""
+    weight: float = 0.0
+    reweight: float = 0.0
+    primary_affinity: float = 1.0
+    pgs: int = 0
+    kb: int = 0
+    used_kb: int = 0
+    avail_kb: int = 0
+    utilization: float = 0.0
+    variance: float = 0.0
+    read_ops: int = 0
+    read_bytes: int = 0
+    write_ops: int = 0
+    write_bytes: int = 0
+    device_class: str = ""
+
+    @property
+    def state(self) -> str:
+        return f"{'up' if self.up else 'down'},{'in' if self.in_ else 'out'}"

@@ -14,6 +14,7 @@ class VmState(StrEnum):
     STOP = "stop"  # does not run, and may be started
     DISABLE = "disable"  # does not run, and is never started by the cluster itself
     PROVISION = "provision"  # is being made; not started until that is done
+    MIRROR = "mirror"  # is received from another cluster, where it runs; not started unless it is promoted here
 
 
 class RunState(StrEnum):
@@ -103,6 +104,7 @@ class Vm:
     generation: int = 0  # raised to ask for one restart: the node runs the machine's present generation
     shutdown_deadline: float = 0.0  # seconds since the epoch; meaningful in state SHUTDOWN
     size: VmSize = VmSize()
+    held: str = ""  # id of the task that froze or paused it for a moment; its node lets it go on if that task is gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,10 @@ class Transaction:
         self._writes += [Create(key.path, b""), Delete(key.path, 0)]
         return self
 
+    def creates(self, path: str) -> bool:
+        """Whether it will make a record there."""
+        return any(isinstance(write, Create) and write.path == path for write in self._writes)
+
     def raw(self, write: Write) -> Transaction:
         self._writes.append(write)
         return self

@@ -14,10 +14,12 @@ from pvc_core.errors import PvcError
 from pvc_core.model.capacity import Capacity
 from pvc_core.model.fault import Fault
 from pvc_core.model.fence import Fence
+from pvc_core.model.mirror import Mirror, PeerWatch, Transfer
 from pvc_core.model.network import Network
 from pvc_core.model.node import Alive, Node, NodeStats, Primary
-from pvc_core.model.storage import Pool, StorageStatus, Volume
+from pvc_core.model.storage import Osd, Pool, StorageStatus, Volume
 from pvc_core.model.vm import Vm, VmStatus
+from pvc_core.model.vm_snapshot import VmConfig, VmSnapshot
 
 T = TypeVar("T")
 
@@ -84,8 +86,15 @@ VOLUMES = f"{ROOT}/volumes"
 LOCKS = f"{ROOT}/locks"
 FENCES = f"{ROOT}/fences"
 FAULTS = f"{ROOT}/faults"
+SNAPSHOTS = f"{ROOT}/snapshots"
+MIRRORS = f"{ROOT}/mirrors"
+PEERS = f"{ROOT}/peers"
+TRANSFERS = f"{ROOT}/transfers"
+OSDS = f"{ROOT}/osds"
 
-DIRECTORIES = (NODES, VMS, VM_NAMES, NETWORKS, POOLS, VOLUMES, LOCKS, FENCES, FAULTS)
+DIRECTORIES = (
+    NODES, VMS, VM_NAMES, NETWORKS, POOLS, VOLUMES, LOCKS, FENCES, FAULTS, SNAPSHOTS, MIRRORS, PEERS, TRANSFERS, OSDS,
+)  # fmt: skip
 
 
 def node(name: str) -> Key[Node]:
@@ -140,3 +149,33 @@ def fence(node_name: str) -> Key[Fence]:
 
 def fault(fault_id: str) -> Key[Fault]:
     return Key(f"{FAULTS}/{fault_id}", Fault)
+
+
+def vm_snapshots(uuid: str) -> str:
+    """The directory of a machine's snapshots, which is there as long as it has any."""
+    return f"{SNAPSHOTS}/{uuid}"
+
+
+def vm_snapshot(uuid: str, name: str) -> Key[VmSnapshot]:
+    return Key(f"{vm_snapshots(uuid)}/{name}", VmSnapshot)
+
+
+def vm_snapshot_config(uuid: str, name: str) -> Key[VmConfig]:
+    """No view keeps these: they are read where one is needed."""
+    return Key(f"{vm_snapshots(uuid)}/{name}/config", VmConfig)
+
+
+def mirror(uuid: str) -> Key[Mirror]:
+    return Key(f"{MIRRORS}/{uuid}", Mirror)
+
+
+def peer(name: str) -> Key[PeerWatch]:
+    return Key(f"{PEERS}/{name}", PeerWatch)
+
+
+def transfer(uuid: str) -> Key[Transfer]:
+    return Key(f"{TRANSFERS}/{uuid}", Transfer)
+
+
+def osd(number: int) -> Key[Osd]:
+    return Key(f"{OSDS}/{number}", Osd)

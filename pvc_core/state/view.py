@@ -11,11 +11,13 @@ from pvc_core.errors import PvcError
 from pvc_core.model.capacity import Capacity
 from pvc_core.model.fault import Fault
 from pvc_core.model.fence import Fence
+from pvc_core.model.mirror import Mirror, PeerWatch, Transfer
 from pvc_core.model.network import Network
 from pvc_core.model.node import Alive, Node, NodeStats, Primary
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEntry
-from pvc_core.model.storage import Pool, StorageStatus, Volume
+from pvc_core.model.storage import Osd, Pool, StorageStatus, Volume
 from pvc_core.model.vm import Vm, VmStatus
+from pvc_core.model.vm_snapshot import VmSnapshot
 from pvc_core.ports import Raw, Store
 from pvc_core.state import records
 from pvc_core.state.records import Key, Lock, Maintenance, Name
@@ -31,7 +33,8 @@ class ClusterView:
 
     def __init__(self, store: Store, *, with_xml: bool = True, with_stats: bool = True) -> None:
         self._store = store
-        self._unwanted = tuple(end for end, kept in (("/xml", with_xml), ("/stats", with_stats)) if not kept)
+        kinds = ((("vms", "xml"), with_xml), (("nodes", "stats"), with_stats), (("snapshots", "config"), False))
+        self._unwanted = {kind for kind, kept in kinds if not kept}
         self._changed = threading.Condition()
         self._revision = 0
         self._snapshot: ClusterSnapshot | None = None
@@ -45,6 +48,11 @@ class ClusterView:
         self._networks: dict[int, Network] = {}
         self._pools: dict[str, Pool] = {}
         self._volumes: dict[str, Volume] = {}
+        self._vm_snapshots: dict[str, dict[str, VmSnapshot]] = {}
+        self._mirrors: dict[str, Mirror] = {}
+        self._peers: dict[str, PeerWatch] = {}
+        self._transfers: dict[str, Transfer] = {}
+        self._osds: dict[int, Osd] = {}
         self._locks: dict[str, str] = {}
         self._fences: dict[str, FenceEntry] = {}
         self._faults: dict[str, Fault] = {}
@@ -78,6 +86,11 @@ class ClusterView:
                     networks=dict(self._networks),
                     pools=dict(self._pools),
                     volumes=dict(self._volumes),
+                    vm_snapshots={uuid: dict(named) for uuid, named in self._vm_snapshots.items()},
+                    mirrors=dict(self._mirrors),
+                    peers=dict(self._peers),
+                    transfers=dict(self._transfers),
+                    osds=dict(self._osds),
                     locks=dict(self._locks),
                     fences=dict(self._fences),
                     faults=dict(self._faults),
@@ -107,7 +120,8 @@ class ClusterView:
             self._changed.notify_all()
 
     def _wanted(self, path: str) -> bool:
-        return not path.endswith(self._unwanted)
+        parts = path.removeprefix(f"{records.ROOT}/").split("/")
+        return (parts[0], parts[-1]) not in self._unwanted or len(parts) < (4 if parts[0] == "snapshots" else 3)
 
     def _on_change(self, path: str, raw: Raw | None) -> None:
         parts = path.removeprefix(f"{records.ROOT}/").split("/")
@@ -145,6 +159,19 @@ class ClusterView:
                 _put(self._pools, name, _value(records.pool(name), raw))
             case ["volumes", pool, name]:
                 _put(self._volumes, f"{pool}/{name}", _value(records.volume(pool, name), raw))
+            case ["snapshots", uuid, name]:
+                named = self._vm_snapshots.setdefault(uuid, {})
+                _put(named, name, _value(records.vm_snapshot(uuid, name), raw))
+                if not named:
+                    del self._vm_snapshots[uuid]
+            case ["mirrors", uuid]:
+                _put(self._mirrors, uuid, _value(records.mirror(uuid), raw))
+            case ["peers", name]:
+                _put(self._peers, name, _value(records.peer(name), raw))
+            case ["transfers", uuid]:
+                _put(self._transfers, uuid, _value(records.transfer(uuid), raw))
+            case ["osds", number]:
+                _put(self._osds, int(number), _value(records.osd(int(number)), raw))
             case ["locks", what]:
                 held: Lock | None = _value(records.lock(what), raw)
                 _put(self._locks, what, None if held is None else held.task_id)
