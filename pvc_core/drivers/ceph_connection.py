@@ -83,6 +83,13 @@ class CephConnection:
         """A command to the active manager daemon."""
         return json.loads(self._run("mgr_command", prefix, {"format": "json", **arguments}) or "null")
 
+    def objection(self, question: str, **arguments: object) -> str:
+        """What the active manager daemon has against a step that it is asked about; empty when it may be done."""
+        code, _, message = self._ask("mgr_command", question, arguments)  # as JSON, some always answer that they agree
+        if code < 0 and -code not in (errno.EBUSY, errno.EAGAIN):
+            raise driver_error(question, code, message)
+        return message or os.strerror(-code) if code < 0 else ""
+
     def pool_exists(self, pool: str) -> bool:
         with self.session() as cluster, translated(f"pool {pool}"):
             return bool(cluster.pool_exists(pool))
@@ -139,13 +146,17 @@ class CephConnection:
         return {**os.environ, "CEPH_ARGS": f"--keyring={keyring}"} if Path(keyring).exists() else dict(os.environ)
 
     def _run(self, kind: str, prefix: str, arguments: dict[str, object]) -> str:
-        with self.session() as cluster, translated(prefix):
-            code, output, message = getattr(cluster, kind)(json.dumps({"prefix": prefix, **arguments}), b"")
+        code, output, message = self._ask(kind, prefix, arguments)
         if code < 0:
             if -code == errno.ENOENT:
                 raise NotFound(f"Ceph: {message}")
             raise driver_error(prefix, code, message)
         return output.decode() if isinstance(output, bytes) else str(output)
+
+    def _ask(self, kind: str, prefix: str, arguments: dict[str, object]) -> tuple[int, bytes, str]:
+        with self.session() as cluster, translated(prefix):
+            answer: tuple[int, bytes, str] = getattr(cluster, kind)(json.dumps({"prefix": prefix, **arguments}), b"")
+            return answer
 
     def _connected(self) -> rados.Rados:
         with self._lock:
@@ -163,6 +174,7 @@ class CephConnection:
             "client_mount_timeout": str(CONNECT_TIMEOUT),
             "mon_client_ping_interval": str(MONITOR_PING),
             "mon_client_ping_timeout": str(MONITOR_SILENCE),
+            "rbd_cache": "false",  # it takes 32 MiB an image, and whole disks pass through but once
         }
         if Path(config.keyring).exists():
             options["keyring"] = config.keyring

@@ -11,6 +11,8 @@ from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Lane, Role
 from pvc_core.ops.base import Operation, Run
 from pvc_core.ops.common import require_unused_volume, volume_lock
+from pvc_core.ops.meter import Meter
+from pvc_core.ops.snapshot_steps import require_in_no_vm_snapshot
 from pvc_core.ops.steps import change, commit
 from pvc_core.ops.volume_steps import (
     check_new,
@@ -21,6 +23,7 @@ from pvc_core.ops.volume_steps import (
     remove_image,
     remove_volume,
     require_free_name,
+    require_no_snapshots,
     require_pool,
     update_record,
 )
@@ -142,6 +145,7 @@ class VolumeRename(VolumeOperation):
         find_volume(snapshot, self.full_name)
         check_new(snapshot, self.pool, self.new_name)
         require_unused_volume(snapshot, self.full_name)
+        require_in_no_vm_snapshot(snapshot, self.full_name)
 
     def check_again(self, snapshot: ClusterSnapshot) -> None:
         if self.full_name in snapshot.volumes:
@@ -200,7 +204,8 @@ class VolumeClone(VolumeOperation):
         require_free_name(run, pool, new_name)
         run.step(f"Copying volume {self.full_name}")
         run.undo(f"volume {pool}/{new_name} is in Ceph, unfinished", lambda: remove_image(run, pool, new_name))
-        volume = blocks.clone(pool, self.name, new_name, run.part, run.cancelled)
+        meter = Meter(run, blocks.inspect(pool, self.name).size)
+        volume = blocks.clone(pool, self.name, new_name, meter.reach, run.cancelled)
         record_volume(run, volume)
         return {"message": f"Volume {self.full_name} is copied to {pool}/{new_name}"}
 
@@ -214,8 +219,7 @@ class VolumeRemove(VolumeOperation):
     def check(self, snapshot: ClusterSnapshot) -> None:
         volume = find_volume(snapshot, self.full_name)
         require_unused_volume(snapshot, self.full_name)
-        if volume.snapshot_count:
-            raise Conflict(f"volume {self.full_name} has {volume.snapshot_count} snapshots: remove them first")
+        require_no_snapshots(volume)
 
     def check_again(self, snapshot: ClusterSnapshot) -> None:
         if self.full_name in snapshot.volumes:

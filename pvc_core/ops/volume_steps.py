@@ -7,8 +7,9 @@ import logging
 from pvc_core.errors import Conflict, NotFound
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.storage import Volume
+from pvc_core.model.vm import VmState
 from pvc_core.ops.base import Run
-from pvc_core.ops.common import check_name
+from pvc_core.ops.common import check_name, users_of_volume, vm_lock
 from pvc_core.ops.steps import change, commit
 from pvc_core.state import records
 from pvc_core.state.cluster import Transaction
@@ -101,12 +102,39 @@ def update_record(run: Run, volume: Volume) -> None:
     commit(run, prepare)
 
 
+def require_no_mirror(snapshot: ClusterSnapshot, full_name: str) -> None:
+    """Raise Conflict for the disk of a machine that another cluster sends: what comes next builds on what it holds."""
+    for entry, _ in users_of_volume(snapshot, full_name):
+        if entry.vm.state is VmState.MIRROR:
+            raise Conflict(f"volume {full_name} is a disk of VM {entry.vm.name}, which another cluster sends")
+
+
+def user_locks(snapshot: ClusterSnapshot, full_name: str) -> tuple[str, ...]:
+    """The locks of the machines that have this disk, so that none is started meanwhile."""
+    return tuple(sorted({vm_lock(entry.vm.uuid) for entry, _ in users_of_volume(snapshot, full_name)}))
+
+
+def require_no_snapshots(volume: Volume) -> None:
+    """Raises Conflict naming them."""
+    if volume.snapshots:
+        names = ", ".join(snapshot.name for snapshot in volume.snapshots)
+        raise Conflict(f"volume {volume.full_name} has snapshots ({names}): remove them first")
+
+
+def wait_unused(run: Run, pool: str, name: str) -> None:
+    """Wait for an image that nobody should use any more, since Ceph is slow to see that a client is gone. Raises
+    Conflict when somebody does use it."""
+    deadline = run.tools.clock.monotonic() + WATCHERS_TIMEOUT
+    while watchers := run.tools.blocks.watchers(pool, name):
+        if run.tools.clock.monotonic() >= deadline:
+            raise Conflict(f"volume {pool}/{name} is in use by {', '.join(watchers)}")
+        run.wait(f"volume {pool}/{name} to be let go", lambda _: False, WATCHERS_INTERVAL)
+
+
 def remove_volume(run: Run, pool: str, name: str) -> None:
     """Remove an image, and its record after it, so that what breaks off is found and done again. Either may be gone."""
-    deadline = run.tools.clock.monotonic() + WATCHERS_TIMEOUT
     try:
-        while run.tools.blocks.watchers(pool, name) and run.tools.clock.monotonic() < deadline:
-            run.wait(f"volume {pool}/{name} to be let go", lambda _: False, WATCHERS_INTERVAL)
+        wait_unused(run, pool, name)
     except NotFound:
         log.info("volume %s/%s is gone from Ceph already", pool, name)
     remove_image(run, pool, name)

@@ -87,6 +87,13 @@ def test_the_placement_groups_of_a_pool_can_be_changed(blocks: BlockStore, pool:
     blocks.create(pool, "disk", MIB)
 
 
+def test_the_number_of_copies_of_a_pool_can_be_changed(blocks: BlockStore) -> None:
+    blocks.create_pool("copies", 8, 2, 1, "default")
+    blocks.set_pool_replication("copies", 3, 1)
+    blocks.set_pool_replication("copies", 1, 1)
+    blocks.create("copies", "disk", MIB)
+
+
 def test_a_volume_is_found_as_it_was_created(blocks: BlockStore, pool: str) -> None:
     made = blocks.create(pool, "disk", 64 * MIB)
     assert made == blocks.inspect(pool, "disk")
@@ -122,6 +129,7 @@ def test_what_does_not_exist_is_not_found(blocks: BlockStore, pool: str, tmp_pat
         lambda: blocks.volumes("none"),
         lambda: blocks.remove_pool("none"),
         lambda: blocks.set_pool_pgs("none", 8),
+        lambda: blocks.set_pool_replication("none", 2, 1),
         lambda: blocks.inspect(pool, "none"),
         lambda: blocks.remove(pool, "none"),
         lambda: blocks.resize(pool, "none", MIB),

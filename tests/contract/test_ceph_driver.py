@@ -88,6 +88,18 @@ def test_a_file_that_is_not_of_its_format_is_refused(
         blocks.import_image(raw_file(tmp_path), image_format, "vms", "disk", ignore, never)
 
 
+def test_the_copies_of_a_pool_are_changed_in_ceph(blocks: CephBlockStore, ceph: CephConfig) -> None:
+    blocks.set_pool_replication("vms", 3, 2)
+    shown = subprocess.run(
+        ["ceph", "--conf", ceph.config_file, "osd", "pool", "get", "vms", "all"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert {"size: 3", "min_size: 2"} <= set(shown)
+    blocks.set_pool_replication("vms", 1, 1)
+
+
 def test_a_volume_with_snapshots_is_not_removed(blocks: CephBlockStore, ceph: CephConfig) -> None:
     blocks.create("vms", "disk", MIB)
     rbd = ["rbd", "--conf", ceph.config_file, "--no-progress", "snap"]
