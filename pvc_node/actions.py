@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from pvc_core.config import TimingConfig
 from pvc_core.errors import Conflict, DriverUnavailable, NotFound, PvcError, Stale, Unavailable
-from pvc_core.model.vm import Domain, RunState, VmStatus
+from pvc_core.model.vm import Domain, RunState, Vm, VmStatus
 from pvc_core.ports import Check, Clock, Hypervisor
 from pvc_core.rules import lifecycle
-from pvc_core.rules.lifecycle import Action, Destroy, PressPowerButton, Record, Start, Subject
+from pvc_core.rules.lifecycle import Action, Destroy, PressPowerButton, Record, Release, Start, Subject
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState, Entry, Transaction
 from pvc_node.disks import Disks
@@ -55,6 +55,8 @@ class Actions:
             case Destroy():
                 self._prove(action)
                 self._hypervisor.destroy(action.subject.uuid)
+            case Release():
+                self._release(action)
             case Record():
                 self._record(action)
 
@@ -65,6 +67,22 @@ class Actions:
         except NotFound:
             return  # it has ended meanwhile
         self._on_pressed(action.subject.uuid)
+
+    def _release(self, action: Release) -> None:
+        """The picture may show the task's hold before its lock, so what the lock says now is part of the proof."""
+        subject = action.subject
+        proof = self._guarded(subject)
+        lock = self._state.find(records.lock(f"vm:{subject.uuid}"))
+        if lock is None:
+            proof.absent(records.lock(f"vm:{subject.uuid}"))
+        elif lock.value.task_id == action.task:
+            raise Stale(lock.key.path, "is still held")
+        else:
+            proof.check(lock)
+        proof.commit()
+        _log(action)
+        self._hypervisor.release(subject.uuid)
+        _write_vm(self._state.transaction(), subject, action.vm).commit()
 
     def _prove(self, action: Action) -> None:
         """Raise Stale unless the machine's record is the one that was decided on. Proven by a transaction rather than a
@@ -82,7 +100,7 @@ class Actions:
         subject = action.subject
         transaction = self._state.transaction() if action.vm is not None else self._guarded(subject)
         if action.vm is not None:
-            transaction.update(Entry(records.vm(subject.uuid), action.vm, subject.vm_version), action.vm)
+            _write_vm(transaction, subject, action.vm)
         if action.status is not None:
             _write_status(transaction, subject, action.status)
         transaction.commit()
@@ -126,6 +144,10 @@ class Actions:
         """A transaction that fails when the machine's record has changed since the decision."""
         key = records.vm(subject.uuid)
         return self._state.transaction().raw(Check(key.path, subject.vm_version))
+
+
+def _write_vm(transaction: Transaction, subject: Subject, vm: Vm) -> Transaction:
+    return transaction.update(Entry(records.vm(subject.uuid), vm, subject.vm_version), vm)
 
 
 def _write_status(transaction: Transaction, subject: Subject, status: VmStatus) -> None:

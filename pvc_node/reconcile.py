@@ -160,7 +160,10 @@ class Reconciler:
         sight = self._sight(self._domains)
         fence = snapshot.fences.get(self._node)
         concern = (
-            [(e.vm.uuid, e.version, e.status_version) for e in lifecycle.concerning(snapshot, sight)],
+            [
+                (e.vm.uuid, e.version, e.status_version, lifecycle.left_held(snapshot, e))
+                for e in lifecycle.concerning(snapshot, sight)
+            ],
             None if fence is None else fence.version,
         )
         now = self._clock.monotonic()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
-from pvc_core.errors import PvcError, Stale
+from pvc_core.errors import DriverError, NotFound, PvcError, Stale
+from pvc_core.model.mirror import MirrorRole
+from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.storage import StorageStatus
 from pvc_core.ports import BlockStore, Clock
 from pvc_core.state import records
@@ -37,6 +40,8 @@ class StorageReporter:
         self._clock = clock
         self._connect = connect
         self._written: StorageStatus | None = None
+        self._unsent: dict[str, int] = {}
+        self._counted_at: float | None = None
         self._trouble = Trouble("storage")
 
     @property
@@ -50,12 +55,23 @@ class StorageReporter:
             self._trouble.end()
             return
         try:
-            self._write(self._connect().status(self._clock.now()))
+            blocks = self._connect()
+            status = blocks.status(self._clock.now())
+            self._write(replace(status, unsent=self._count_unsent(blocks)))
             self._trouble.end()
         except Stale:
             self._written = None  # another node is primary by now, or writes: the next look tells
         except PvcError as error:
             self._trouble.begin(error)
+
+    def _count_unsent(self, blocks: BlockStore) -> dict[str, int]:
+        """Bytes that each mirrored machine has written since the snapshot which the other cluster has, as far as whole
+        objects tell. It is counted once in a while, since it asks each disk."""
+        now = self._clock.monotonic()
+        if self._counted_at is None or now - self._counted_at >= REFRESH:
+            self._counted_at = now
+            self._unsent = dict(_unsent(self._view.snapshot(), blocks))
+        return self._unsent
 
     def _write(self, status: StorageStatus) -> None:
         last = self._written
@@ -70,3 +86,17 @@ class StorageReporter:
             transaction.update(entry, status)
         transaction.commit()
         self._written = status
+
+
+def _unsent(snapshot: ClusterSnapshot, blocks: BlockStore) -> Iterator[tuple[str, int]]:
+    for uuid, mirror in snapshot.mirrors.items():
+        taken = snapshot.vm_snapshots.get(uuid, {}).get(mirror.shared)
+        if mirror.role is not MirrorRole.PRIMARY or taken is None:
+            continue
+        with suppress(NotFound, DriverError):  # it is removed just now, or does not answer
+            yield uuid, sum(_changed(blocks, disk.volume, taken.name) for disk in taken.disks)
+
+
+def _changed(blocks: BlockStore, volume: str, since: str) -> int:
+    with blocks.open(*volume.split("/", 1)) as image:
+        return sum(extent.length for extent in image.extents(since))

@@ -17,7 +17,7 @@ import libvirt
 from lxml import etree
 
 from pvc_core.config import Config
-from pvc_core.drivers import accelerator, libvirt_migration, libvirt_statistics
+from pvc_core.drivers import accelerator, libvirt_agent, libvirt_migration, libvirt_statistics
 from pvc_core.drivers.accelerator import DomainType
 from pvc_core.drivers.domain_adapter import Storage, adapt_device, adapt_domain
 from pvc_core.drivers.libvirt_connection import LibvirtConnection, translated
@@ -147,6 +147,24 @@ class LibvirtHypervisor:
         cancelled: Callable[[], bool],
     ) -> None:
         libvirt_migration.migrate(lambda: self._lookup(uuid), target, max_downtime, progress, cancelled)
+
+    def freeze(self, uuid: str) -> bool:
+        handle = self._lookup(uuid)
+        with translated(f"domain {uuid}"):
+            return libvirt_agent.freeze(handle)
+
+    def pause(self, uuid: str) -> None:
+        """QEMU finishes and flushes what its disks have under way before it answers."""
+        handle = self._lookup(uuid)
+        with translated(f"pause of {uuid}"):
+            handle.suspend()
+
+    def release(self, uuid: str) -> None:
+        with suppress(NotFound), translated(f"release of {uuid}"):
+            handle = self._lookup(uuid)
+            if tuple(handle.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER):
+                handle.resume()
+            libvirt_agent.thaw(handle)
 
     def statistics(self) -> dict[str, DomainStats]:
         connection = self._libvirt.get()

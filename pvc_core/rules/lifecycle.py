@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pvc_core.config import TimingConfig
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import Domain, DomainRun, RunState, Vm, VmState, VmStatus
+from pvc_core.rules.lineage import hindrance
 
 GIVEN_UP_CRASHES = 3  # see ``_ended``
 PRESS_AGAIN = 15.0  # seconds: a guest that is still booting takes no notice of its power button
@@ -82,6 +83,14 @@ class Destroy(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Release(Action):
+    """Let a domain go on that ``task`` stopped for a moment and left so. ``vm`` says that nobody holds it any more."""
+
+    task: str
+    vm: Vm
+
+
+@dataclass(frozen=True, slots=True)
 class Record(Action):
     """Write what was seen, and what follows from it for what is wanted; both or neither."""
 
@@ -94,8 +103,9 @@ def decide(snapshot: ClusterSnapshot, sight: Sight, now: float) -> list[Action]:
     fenced = snapshot.fences.get(sight.node)
     if fenced is not None:
         return list(_fenced(snapshot, sight)) if fenced.fence.confirmed else []
-    actions = [_decide_one(entry, sight, now) for entry in concerning(snapshot, sight)]
-    return [action for action in actions if action is not None] + list(_unknown(snapshot, sight))
+    actions = [_decide_one(entry, left_held(snapshot, entry), sight, now) for entry in concerning(snapshot, sight)]
+    allowed = [action for action in actions if action is not None and not _hindered(action, snapshot, sight, now)]
+    return allowed + list(_unknown(snapshot, sight))
 
 
 def concerning(snapshot: ClusterSnapshot, sight: Sight) -> Iterator[VmEntry]:
@@ -110,6 +120,17 @@ def concerning(snapshot: ClusterSnapshot, sight: Sight) -> Iterator[VmEntry]:
             or uuid in sight.domains
         ):
             yield entry
+
+
+def left_held(snapshot: ClusterSnapshot, entry: VmEntry) -> bool:
+    """Whether the task that holds the machine is gone: as long as a task lives it has the machine's lock."""
+    vm = entry.vm
+    return bool(vm.held) and snapshot.locks.get(f"vm:{vm.uuid}") != vm.held
+
+
+def _hindered(action: Action, snapshot: ClusterSnapshot, sight: Sight, now: float) -> bool:
+    """Another cluster may run the machine that would be started."""
+    return isinstance(action, Start) and hindrance(snapshot, action.subject.uuid, now, sight.timing) != ""
 
 
 def start_failed(claim: VmStatus, reason: str, now: float, timing: TimingConfig) -> VmStatus:
@@ -135,7 +156,8 @@ def _fenced(snapshot: ClusterSnapshot, sight: Sight) -> Iterator[Action]:
             yield Destroy(subject, domain.run, "destroyed", "this node was fenced")
 
 
-def _decide_one(entry: VmEntry, sight: Sight, now: float) -> Action | None:
+def _decide_one(entry: VmEntry, left: bool, sight: Sight, now: float) -> Action | None:
+    """``left``: see ``left_held``."""
     vm = entry.vm
     domain = sight.domains.get(vm.uuid)
     here = domain if domain is not None and domain.alive else None
@@ -146,6 +168,8 @@ def _decide_one(entry: VmEntry, sight: Sight, now: float) -> Action | None:
         return _received(entry, here, sight, now)
     if vm.node != sight.node:
         return _foreign(entry, here, sight, now)
+    if left and (here is None or vm.state not in (VmState.STOP, VmState.DISABLE)):
+        return _release(entry)
     if here is not None:
         return _running(entry, here, sight, now)
     if entry.holder not in ("", sight.node):
@@ -190,7 +214,7 @@ def _unknown(snapshot: ClusterSnapshot, sight: Sight) -> Iterator[Action]:
 def _running(entry: VmEntry, here: Domain, sight: Sight, now: float) -> Action | None:
     vm = entry.vm
     match vm.state:
-        case VmState.STOP | VmState.DISABLE:
+        case VmState.STOP | VmState.DISABLE | VmState.MIRROR:
             return Destroy(_subject(entry), here.run, "destroyed", f"its state is {vm.state}")
         case VmState.SHUTDOWN if now >= vm.shutdown_deadline:
             return Destroy(_subject(entry), here.run, "destroyed", "it did not power off in time")
@@ -225,6 +249,12 @@ def _press(entry: VmEntry, here: Domain, pressed: Pressed | None, why: str) -> A
     if pressed.last >= PRESS_AGAIN:
         return PressPowerButton(_subject(entry), here.run, "shutdown", f"{why}, and it took no notice yet")
     return None
+
+
+def _release(entry: VmEntry) -> Release:
+    vm = entry.vm
+    why = f"task {vm.held}, which held it, is gone"
+    return Release(_subject(entry), "held", "released", why, task=vm.held, vm=replace(vm, held=""))
 
 
 def _absent(entry: VmEntry, ended: Domain | None, sight: Sight, now: float) -> Action | None:

@@ -79,6 +79,6 @@ BREAKS = {
     "lease": Break(((VmEntry, "holder", property(_no_holder)),), "is given to"),
     "leftovers": Break(
         ((lifecycle, "_fenced", lambda *_: []), (Homecoming, "_come_back", _come_back_at_once)),
-        "(is taken|can write) from",
+        "(is taken from|can write from|and cannot write)",
     ),
 }

@@ -14,11 +14,13 @@ from pvc_core.ops.node import NodeFlush, NodeReady
 from pvc_core.ops.primary import NodePrimary
 from pvc_core.ops.vm_migrate import VmMigrate
 from pvc_core.state import records
+from tests.simulation.holding import Hold
 from tests.simulation.script import Step
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
     from tests.simulation.loop import Process
+    from tests.simulation.tasks import Ticket
     from tests.simulation.world import World
 
 NETWORKS = ("cluster", "storage", "bmc")
@@ -157,6 +159,17 @@ class Faults:
         """Move the machine ``node`` to the node ``what``, by the real operation."""
         self._as_api(lambda: self._world.board.send(VmMigrate(self._uuid(step), step.what, force=True)))
 
+    def hold(self, step: Step) -> None:
+        """Let the machine ``node`` stand still for ``number`` seconds. ``what`` is ``kill`` when the worker dies in the
+        middle of that."""
+
+        def begin() -> None:
+            ticket = self._world.board.send(Hold(self._uuid(step), step.number))
+            if step.what == "kill":
+                self._world.loop.at(step.number / 2, lambda: self._kill_worker(ticket))
+
+        self._as_api(begin)
+
     def flush(self, step: Step) -> None:
         self._as_api(lambda: self._world.board.send(NodeFlush(step.node)))
 
@@ -234,6 +247,13 @@ class Faults:
                 if not self._world.board.has(operation.task_name):
                     self._as_api(lambda operation=operation: self._world.board.send(operation))
         self._as_api(self._world.tend_machines)
+
+    def _kill_worker(self, ticket: Ticket) -> None:
+        worker = ticket.worker
+        if worker is not None and worker.alive:
+            self._world.note(f"-- {worker.name} dies")
+            worker.kill()
+            self._world.connect()
 
     def _uuid(self, step: Step) -> str:
         return next(uuid for uuid, plan in self._world.machines.items() if plan.name == step.node)

@@ -127,6 +127,19 @@ class SimHypervisor(FakeHypervisor):
             migration.abort()
             raise
 
+    def freeze(self, uuid: str) -> bool:
+        self._pass("freeze", 0.01, 0.5, at_once=0.5)
+        return super().freeze(uuid)
+
+    def pause(self, uuid: str) -> None:
+        self._pass("pause", 0.01, 0.5, at_once=0.5)
+        super().pause(uuid)
+        self._pass("paused", 0.01, 0.2, at_once=0.5)
+
+    def release(self, uuid: str) -> None:
+        self._pass("release", 0.01, 0.5, at_once=0.5)
+        super().release(uuid)
+
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners = [listener]  # of the one daemon that lives
 
@@ -143,23 +156,21 @@ class SimHypervisor(FakeHypervisor):
 
     def suspend(self, uuid: str) -> None:
         """It was sent."""
-        self._set_run(uuid, DomainRun.PAUSED, "migration", suspended=True)
+        self._set_run(uuid, DomainRun.PAUSED, "migration")
         self.host.world.ceph.unlock(self.qemus[uuid])
 
     def go_live(self, uuid: str) -> None:
         """It was received."""
         self.host.world.note(f"{self.host.name}: QEMU of {self.guests[uuid].domain.name} goes on to write")
-        self._set_run(uuid, DomainRun.RUNNING, "", suspended=False)
+        self._set_run(uuid, DomainRun.RUNNING, "")
         self.host.world.ceph.lock(self.qemus[uuid])
 
     def end(self, uuid: str, reason: str) -> None:
         self._end(uuid, reason)
 
-    def _set_run(self, uuid: str, run: DomainRun, reason: str, *, suspended: bool) -> None:
-        guest = self.guests[uuid]
-        guest.domain = replace(guest.domain, run=run, reason=reason)
-        self.qemus[uuid].suspended = suspended
-        self._changed()
+    def _set_run(self, uuid: str, run: DomainRun, reason: str) -> None:
+        self.qemus[uuid].suspended = run is DomainRun.PAUSED
+        super()._set_run(uuid, run, reason)
 
     def _open(self, spec: DomainSpec) -> Qemu:
         qemu = self.host.world.ceph.open(spec.uuid, self.host, spec.volumes, len(spec.volumes) == len(spec.disks))

@@ -85,6 +85,10 @@ _KINDS: dict[str, tuple[int, Callable[[_Pick], Step]]] = {  # with their weights
     "lose_answer": (1, lambda p: p.step("lose_answer", seconds=0.0)),
     "maintenance": (1, lambda p: p.step("maintenance", node="")),
     "migrate": (4, lambda p: p.step("migrate", p.node, node=p.machine, seconds=0.0)),
+    "hold": (
+        3,
+        lambda p: p.step("hold", p.rng.choice(("", "kill")), node=p.machine, seconds=0.0, number=p.about(0.3, 3.0)),
+    ),
     "primary": (1, lambda p: p.step("primary", node=f"n{p.rng.randint(1, 3)}", seconds=0.0)),
     "crash_machine": (1, lambda p: p.step("crash_machine", node=p.machine, seconds=0.0)),
     "stop_libvirt": (1, lambda p: p.step("stop_libvirt")),

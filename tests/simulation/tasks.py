@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pvc_core.errors import ClaimLost, PvcError
+from pvc_core.fakes.benchmark import FakeBench, FakeResults
+from pvc_core.fakes.commands import FakeCommands
+from pvc_core.fakes.osds import FakeOsdMap, FakeOsds
+from pvc_core.fakes.peers import FakePeers
+from pvc_core.fakes.schedules import FakeReports, FakeSchedules
+from pvc_core.fakes.targets import FakeTargets
 from pvc_core.ops.base import Operation, Run, Tools, build, perform
 from pvc_core.state.cluster import ClusterState
 from tests.simulation.loop import Process
@@ -65,6 +71,15 @@ class Worker(Process):
                 blocks=SimBlocks(host),  # type: ignore[arg-type]
                 hypervisor=host.hypervisor,
                 network=host.network,
+                osds=FakeOsds(),
+                osd_map=FakeOsdMap(),
+                bench=FakeBench(),
+                benchmarks=FakeResults(),
+                peers=FakePeers(),
+                targets=FakeTargets(),
+                schedules=FakeSchedules(),
+                reports=FakeReports(),
+                commands=FakeCommands(),
             )
             operation = build(ticket.operation.task_name, ticket.operation.arguments())
             perform(operation, Run(tools, ticket.id, self, attempt=ticket.attempt))
