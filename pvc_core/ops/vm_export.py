@@ -1,0 +1,57 @@
+"""Export a machine's snapshot to a directory of a node, or to a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pvc_core.model.snapshot import ClusterSnapshot
+from pvc_core.model.task import Lane, Role
+from pvc_core.ops.base import Run
+from pvc_core.ops.common import VmOperation, find_vm
+from pvc_core.ops.export_steps import Export, check_node, check_parent, export_snapshot, reading_locks
+from pvc_core.ops.meter import readable
+from pvc_core.ops.snapshot_steps import find_vm_snapshot
+
+
+@dataclass(frozen=True)
+class VmSnapshotExport(VmOperation):
+    """``path`` is a directory of ``node`` or a store; the export lies in ``<machine>/<snapshot>/`` below it. With
+    ``parent``, another snapshot whose export is there, only what differs from that. Any node can read the disks, so
+    this needs not the machine's own; and the machine can be started, moved and stopped meanwhile."""
+
+    snapshot: str
+    path: str
+    node: str
+    parent: str = ""
+    verify: bool = False
+
+    task_name = "vm.snapshot.export"
+    summary = "Export a snapshot of a VM"
+    lane = Lane.BULK
+    role = Role.ADMINISTRATOR
+    resumable = True
+
+    def subject(self, snapshot: ClusterSnapshot) -> str:
+        return find_vm(snapshot, self.vm).vm.name if self.vm in snapshot.vms else self.vm
+
+    def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
+        return reading_locks(self.vm, self.snapshot, self.parent)
+
+    def worker_node(self, snapshot: ClusterSnapshot) -> str | None:
+        return self.node
+
+    def check(self, snapshot: ClusterSnapshot) -> None:
+        check_node(snapshot, self.node)
+        check_parent(snapshot, find_vm_snapshot(snapshot, self.vm, self.snapshot), self.parent)
+
+    def execute(self, run: Run) -> Mapping[str, Any]:
+        name, named = find_vm(run.snapshot, self.vm).vm.name, run.snapshot.vm_snapshots[self.vm]
+        parent = named[self.parent] if self.parent else None
+        export = Export(named[self.snapshot], self.path, name, parent, verify=self.verify)
+        run.plan(export.steps)
+        manifest = export_snapshot(run, export)
+        stored = sum(disk.stored for disk in manifest.disks)
+        message = f"Snapshot {self.snapshot} of VM {name} is exported to {self.path} ({readable(stored)})"
+        return {"message": message, "bytes": stored, "full": manifest.full}
