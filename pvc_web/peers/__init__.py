@@ -1,0 +1,1 @@
+"""Other clusters, to which machines are sent."""

@@ -1,0 +1,26 @@
+"""Other clusters as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pvc_web.api.schema import Document
+from pvc_web.peers.models import Peer
+
+
+class PeerDocument(Document):
+    """Another cluster. Its token is never shown."""
+
+    name: str
+    api_uri: str
+    verify_ssl: bool
+    pool: Annotated[str, Meta(description="Pool of the copies there; empty: pools of the same names")]
+    bandwidth: Annotated[int, Meta(description="The most bytes a second that are sent; 0: no limit")]
+
+
+def peer_document(peer: Peer) -> PeerDocument:
+    return PeerDocument(
+        name=peer.name, api_uri=peer.api_uri, verify_ssl=peer.verify_ssl, pool=peer.pool, bandwidth=peer.bandwidth
+    )
