@@ -59,6 +59,8 @@ class Candidate:
         self._election.cancel()
 
     def _lead(self) -> None:
+        from pvc_tasks.app import make_peers
+        from pvc_tasks.peerwatch import PeerWatcher
         from pvc_tasks.reaper import Reaper
         from pvc_web.tasks import broker
 
@@ -67,6 +69,8 @@ class Candidate:
         redis = broker.client(self._config.redis)
         reaper = Reaper(worker.heartbeat_limit, 3 * worker.heartbeat_interval, redis, self._node_is_alive)
         scheduler: Any = None
+        watcher = PeerWatcher(make_peers(), self._config.timing)
+        watcher.start()
         while not self._over.is_set():
             close_old_connections()
             try:
@@ -78,6 +82,7 @@ class Candidate:
                 log.warning("schedules wait: %s", " ".join(str(error).split()))
                 connection.close()
             self._over.wait(TICK)
+        watcher.stop()
         if scheduler is not None:
             scheduler.close()
         log.info("node %s no longer leads the schedules", self._config.node.name)

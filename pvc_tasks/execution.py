@@ -125,6 +125,6 @@ class RecordedRun(Run):
         super().undo(description, action)
         self.record([description for description, _ in self._undo])
 
-    def commit_point(self) -> None:
-        super().commit_point()
+    def keep(self) -> None:
+        super().keep()
         self.record([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django_celery_beat.models import PeriodicTasks
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from pvc_core.errors import Refused
@@ -21,6 +22,8 @@ class Scheduler(DatabaseScheduler):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        if PeriodicTasks.last_change() is None:  # without a moment to compare it with, the first change goes unnoticed
+            PeriodicTasks.update_changed()
         self._finalize.cancel()  # the leader calls ``close`` at the end of its term, not Python at its own
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **_: Any) -> None:  # noqa: ARG002

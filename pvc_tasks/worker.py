@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from pvc_core.config import Config
 from pvc_core.errors import BadRequest, Conflict, PvcError
+from pvc_core.memory import return_large_blocks
 from pvc_core.model.node import NodeRole
 from pvc_core.model.task import Lane
 from pvc_core.ops.base import Tools
@@ -54,6 +55,7 @@ def serve(config: Config, lane: Lane, make_tools: Callable[[], Tools]) -> int:
     if config.worker.heartbeat_limit < 3 * config.worker.heartbeat_interval:
         raise BadRequest("worker.heartbeat_limit must be at least three times worker.heartbeat_interval")
     limit_answers()
+    return_large_blocks()
     with exclusive(Path(config.daemon.state_directory) / f"worker-{lane}.lock"):
         name = f"{lane}@{config.node.name}"
         tools = persist("the start", make_tools)
