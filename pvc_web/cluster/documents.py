@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -93,6 +93,21 @@ class ClusterStatus(Document):
     pools: int
     volumes: int
     snapshots: int
+
+
+class BackupDocument(Document):
+    """All that it takes to bring the configuration back: to be given to /restore as it is, and kept like a password."""
+
+    format: str
+    version: int
+    schema: int
+    created: Annotated[str, Meta(description="ISO 8601")]
+    cluster: Annotated[str, Meta(description="Ceph's fsid, empty where it was not known")]
+    release: Annotated[str, Meta(description="Version of PVC")]
+    configuration: dict[str, Any]
+    rows: tuple[dict[str, Any], ...]
+    migrations: dict[str, tuple[str, ...]]
+    digest: Annotated[str, Meta(description="SHA-256 of the rest")]
 
 
 class PrimaryNode(Document):
