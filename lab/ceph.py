@@ -26,10 +26,6 @@ osd_crush_chooseleaf_type = 1
 osd_objectstore = bluestore
 bluestore_block_create = true
 bluestore_block_size = {bytes}
-bluestore_cache_autotune = false
-bluestore_cache_size = 67108864
-osd_memory_target = 939524096
-osd_recovery_sleep_hdd = 0
 mon_lease = 2
 mon_election_timeout = 2
 mon_client_ping_interval = 1
@@ -77,7 +73,11 @@ mon_data_avail_crit = 1
 osd_pool_default_pg_num = 8
 osd_pool_default_pg_autoscale_mode = off
 osd_pool_default_read_lease_ratio = 0.25
-{store.format(bytes=self.gib << 30, copies=len(self.monitors))}paxos_propose_interval = 0.05
+{store.format(bytes=self.gib << 30, copies=len(self.monitors))}bluestore_cache_autotune = false
+bluestore_cache_size = 67108864
+osd_memory_target = 939524096
+osd_recovery_sleep_hdd = 0
+paxos_propose_interval = 0.05
 paxos_min_wait = 0.01
 mgr_initial_modules =
 mgr_tick_period = 1

@@ -20,6 +20,9 @@ Profile = Literal["light", "full"]  # one of each service on a host of its own, 
 FIRST_PORT = 7370
 CLUSTERS = range(16)
 
+# The subnets of all clusters that there can be.
+ALL_SUBNETS = ("10.200.0.0/13", "10.208.0.0/13")
+
 # Third byte of each network's subnet. ``provider`` is the trunk that carries the machines' bridged networks.
 NETWORKS = {"upstream": 1, "cluster": 2, "storage": 3, "provider": 4, "bmc": 5}
 MTU = {"upstream": 1500, "cluster": 9000, "storage": 9000, "provider": 9000, "bmc": 1500}
@@ -93,6 +96,11 @@ class Cluster:
     def gateway(self, network: str) -> str:
         """Address of this machine's root namespace in a network, in CIDR notation."""
         return self._cidr(network, 1)
+
+    @property
+    def router(self) -> str:
+        """Address of the line to another cluster in the upstream network, in CIDR notation."""
+        return self._cidr("upstream", 2)
 
     def floating(self, network: str) -> str:
         """The primary's floating address in a network, in CIDR notation."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import string
 import subprocess
 import tempfile
 from pathlib import Path
 
 from lab.errors import LabError, run
 from lab.kernel import Kernel, kernel
+from lab.pattern import serial as pattern_serial
 
 # Modules the guest loads; what they need is found in the kernel's own list. Those built into the kernel are skipped.
 MODULES = (
     "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "virtio_net", "virtio_balloon", "virtio_rng", "button",
-    "evdev",
+    "evdev", "virtio_console",
 )  # fmt: skip
 SYSLINUX_MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 
@@ -77,9 +79,9 @@ def _build_initramfs(guest_kernel: Kernel, root: Path, archive: Path) -> None:
     (root / "modules").mkdir()
     shutil.copy("/bin/busybox", root / "bin/busybox")
     (root / "bin/sh").symlink_to("busybox")
-    init = root / "init"
-    shutil.copy(Path(__file__).with_name("guest_init.sh"), init)
-    init.chmod(0o755)
+    for script, place in (("guest_init.sh", root / "init"), ("guest_agent.sh", root / "bin/agent")):
+        shutil.copy(Path(__file__).with_name(script), place)
+        place.chmod(0o755)
     modules = _with_dependencies(guest_kernel)
     for module in modules:
         shutil.copy(guest_kernel.modules / module, root / "modules")
@@ -117,15 +119,26 @@ def guest_xml(
     memory_mib: int = 256,
     vcpus: int = 1,
     uuid: str | None = None,
+    pattern: tuple[str, ...] = (),
+    block_kib: int = 64,
+    agent: bool = False,
 ) -> str:
     """libvirt's description of a guest that boots from the RBD image ``disk`` (``pool/volume``).
 
     It has a virtio disk and a virtio card on each of ``bridges``, a serial console, and neither screen nor keyboard.
+    Over the RBD images ``pattern`` (of one size, blank at first) it writes the pattern of ``lab.pattern`` in blocks of
+    ``block_kib``, for as long as it runs. Its ``agent`` (guest_agent.sh) can freeze the file system of the first disk.
     """
     identity = f"<uuid>{uuid}</uuid>" if uuid else ""
     interfaces = "".join(
         f"<interface type='bridge'><source bridge='{bridge}'/><model type='virtio'/></interface>" for bridge in bridges
     )
+    serials = [pattern_serial(index, len(pattern), block_kib) for index in range(len(pattern))]
+    disks = _disk(disk, "vda") + "".join(
+        _disk(volume, f"vd{letter}", f"<serial>{serial}</serial>")
+        for volume, letter, serial in zip(pattern, string.ascii_lowercase[1:], serials, strict=False)
+    )
+    channel = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>" if agent else ""
     return f"""<domain type='kvm'>
   <name>{name}</name>{identity}
   <memory unit='MiB'>{memory_mib}</memory>
@@ -134,15 +147,20 @@ def guest_xml(
   <features><acpi/></features>
   <on_reboot>restart</on_reboot>
   <on_crash>destroy</on_crash>
-  <devices>
-    <disk type='network' device='disk'>
-      <driver name='qemu' type='raw' discard='unmap'/>
-      <source protocol='rbd' name='{disk}'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
+  <devices>{disks}
     {interfaces}
     <serial type='pty'/>
     <console type='pty'><target type='serial'/></console>
+    {channel}
   </devices>
 </domain>
 """
+
+
+def _disk(volume: str, target: str, identity: str = "") -> str:
+    return f"""
+    <disk type='network' device='disk'>
+      <driver name='qemu' type='raw' discard='unmap'/>
+      <source protocol='rbd' name='{volume}'/>
+      <target dev='{target}' bus='virtio'/>{identity}
+    </disk>"""

@@ -78,6 +78,55 @@ printf '#!/bin/sh\necho "Content-Type: text/plain\n"\ntail -n 1 /data/count\n' >
 chmod +x /www/cgi-bin/count
 ip link set lo up
 httpd -h /www
+(agent &) # not a job of this shell, which waits for those
+
+# Disks that say so by their serial numbers (pattern-INDEX-DISKS-KIB) are written over, as lab/pattern.py describes.
+pattern_disk() {
+    for path in /sys/block/vd*; do
+        case "$(cat "$path/serial")" in pattern-$1-*) echo "/dev/${path##*/}" ;; esac
+    done
+}
+
+# Prints the number in the header of a slot; nothing where there is none.
+pattern_number() {
+    dd if="$(pattern_disk $(($1 % disks)))" bs=$((kib * 1024)) skip=$(($1 / disks)) count=1 2>/dev/null |
+        head -c 128 | tr '\0' '\n' | sed -n 's/^pvc-pattern 0*\([0-9]*\) .*/\1/p'
+}
+
+# The slots' numbers rise by one up to the newest: looked for by halves.
+pattern_newest() {
+    first=$(pattern_number 0)
+    [ -n "$first" ] || first=$(($(pattern_number $((slots - 1))) - slots + 1))
+    [ $first -gt 0 ] || { echo 0; return; }
+    low=0 high=$((slots - 1))
+    while [ $low -lt $high ]; do
+        middle=$(((low + high + 1) / 2))
+        if [ "$(pattern_number $middle)" = $((first + middle)) ]; then low=$middle; else high=$((middle - 1)); fi
+    done
+    echo $((first + low))
+}
+
+write_pattern() {
+    first_disk=/sys/block/$(basename "$(pattern_disk 0)")
+    IFS=- read -r _ _ disks kib <"$first_disk/serial" # there is no newline at its end
+    slots=$(($(cat "$first_disk/size") / (2 * kib) * disks))
+    number=$(pattern_newest)
+    say "pattern continues after $number, over $disks disks of $slots blocks"
+    [ $number -gt 0 ] && number=$((number - 1)) # the newest may be torn: it is written again
+    while [ ! -e /run/power-button ]; do
+        number=$((number + 1))
+        slot=$(((number - 1) % slots))
+        head -c $((kib * 1024 - 128)) /dev/urandom >/run/payload
+        digest=$(sha256sum /run/payload)
+        { printf 'pvc-pattern %020d %-94s\n' $number "${digest%% *}"; cat /run/payload; } |
+            dd of="$(pattern_disk $((slot % disks)))" bs=$((kib * 1024)) seek=$((slot / disks)) \
+                iflag=fullblock conv=notrunc,fsync 2>/dev/null || say "pattern $number cannot be written"
+        [ $((number % 10)) -eq 0 ] && say "pattern $number"
+    done
+    say "pattern stops at $number"
+}
+[ -n "$(pattern_disk 0)" ] && write_pattern &
+writer=$!
 
 while [ ! -e /run/power-button ]; do
     n=$((n + 1))
@@ -87,6 +136,7 @@ while [ ! -e /run/power-button ]; do
     sleep 0.1
 done
 
+wait $writer
 say "the power button was pressed; count stops at $n"
 umount /data
 sync

@@ -7,7 +7,7 @@ import sys
 
 import yaml
 
-from lab import backing, patroni, sentinel
+from lab import backing, certificates, disks, osd, patroni, sentinel
 from lab.ceph import Ceph
 from lab.cluster import BMC_NETWORK, BMC_USER, INFRA, Cluster
 from lab.service import Service
@@ -15,7 +15,7 @@ from lab.service import Service
 ZOOKEEPER_PORT = 2181
 POSTGRESQL_PORT, PATRONI_PORT = 5432, 8008
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
-WEB_PORT = 7370
+WEB_PORT, HTTPS_PORT = 7370, 7443
 DATA = "/var/lib/pvc"
 ZOOKEEPER_HEAP_MIB = 256
 ADDRESSED = ("upstream", "cluster", "storage")  # the networks that PVC itself knows the nodes' addresses in
@@ -131,6 +131,8 @@ def _pvc(cluster: Cluster, host: str, domain_type: str) -> list[Service]:
         "/etc/pvc/django.secret": cluster.secret("django") + "\n",
         "/etc/pvc/cluster.secret": cluster.secret("cluster") + "\n",
     }
+    authority = "/etc/pvc/lab-ca.pem"
+    files[authority] = certificates.authority(cluster.state.parent).read_text()
     if cluster.bmcs:
         files["/etc/pvc/bmc.secret"] = yaml.safe_dump({"default": cluster.secret("bmc")})
     address = cluster.address(host, "upstream")
@@ -143,7 +145,7 @@ def _pvc(cluster: Cluster, host: str, domain_type: str) -> list[Service]:
             argv=(sys.executable, *arguments),
             # Those that answer no request are judged by what the API says of the cluster; here, that they stay up.
             ready=ready or ("sh", "-c", f"sv status {name} | grep -Eq '^run: .* ([2-9]|[0-9]{{2,}})s'"),
-            environment={"PYTHONUNBUFFERED": "1"},
+            environment={"PYTHONUNBUFFERED": "1", "SSL_CERT_FILE": authority, "REQUESTS_CA_BUNDLE": authority},
         )
 
     everywhere = [
@@ -153,8 +155,20 @@ def _pvc(cluster: Cluster, host: str, domain_type: str) -> list[Service]:
     ]
     if host not in cluster.coordinators:
         return everywhere
+    both = "/etc/pvc/api.pem"
+    https = Service(
+        name="https",
+        directory=DATA,
+        files={both: certificates.certificate(cluster)},
+        argv=(
+            *(sys.executable, "-m", "lab.publish", "--certificate", both),
+            *(f"0.0.0.0:{HTTPS_PORT}", f"{address}:{WEB_PORT}"),
+        ),
+        ready=("bash", "-c", f"exec 3<>/dev/tcp/{address}/{HTTPS_PORT}"),
+    )
     return [
         *everywhere,
+        https,
         daemon("pvc-beat", "-m", "pvc_tasks.beat"),
         daemon(
             "pvc-web",
@@ -170,6 +184,11 @@ def _pvc(cluster: Cluster, host: str, domain_type: str) -> list[Service]:
     ]
 
 
+def https_address(cluster: Cluster) -> str:
+    """Where other clusters reach the API: at the node that is primary."""
+    return f"https://{cluster.floating('upstream').partition('/')[0]}:{HTTPS_PORT}"
+
+
 def configuration(cluster: Cluster, node: str, domain_type: str) -> dict[str, object]:
     """Content of a node's pvc.conf."""
     return {
@@ -178,10 +197,22 @@ def configuration(cluster: Cluster, node: str, domain_type: str) -> dict[str, ob
         "postgresql": {"hosts": _each(cluster, POSTGRESQL_PORT)},
         "redis": {"url": _redis_url(cluster)},
         "floating_addresses": {network: cluster.floating(network) for network in ADDRESSED},
+        "ceph": {"osd": _osd(cluster, node)},
         "libvirt": {"domain_type": domain_type},
         # VXLAN, since the machine's kernel may have no VLANs; it is the same on every machine this way.
         "network": {"bridge_device": "provider", "bridge_transport": "vxlan"},
         "api": {"listen": f"0.0.0.0:{WEB_PORT}"},
+    }
+
+
+def _osd(cluster: Cluster, node: str) -> dict[str, object]:
+    data, kept = f"{DATA}/osd", cluster.state / node / "service"
+    return {
+        "directory": data,
+        "user": "",
+        "start": osd.command("start", data, kept),
+        "stop": osd.command("stop", data, kept),
+        "loop_files": str(disks.directory(cluster, node)),
     }
 
 

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import bmc as bmcs
+from lab import certificates, disks, hosts, namespaces, network, power
 from lab import cluster as plans
-from lab import namespaces, network, power
+from lab import link as lines
 from lab.bmc import Condition
 from lab.cluster import NETWORKS, Cluster
 from lab.context import check_host, check_running, exclusive, planning, with_cluster
@@ -121,8 +122,8 @@ def down(options: tuple[str, Path], everything: bool) -> None:
             click.echo(f"cluster {cluster.name} is gone")
     with planning(state):
         if not plans.all_clusters(state):
-            for lock in state.glob("*lock"):
-                lock.unlink()
+            for file in (*state.glob("*lock"), *state.glob("ca.*")):
+                file.unlink(missing_ok=True)
             with suppress(OSError):  # it is not empty while a cluster elsewhere needs the directories noted in it
                 state.rmdir()
 
@@ -242,6 +243,85 @@ def cut(cluster: Cluster, host: str, networks: tuple[str, ...]) -> None:
 def heal(cluster: Cluster, host: str, networks: tuple[str, ...]) -> None:
     """Plug a host's cables in again: of the networks named, or of all."""
     _set_cables(cluster, host, networks, up=True)
+
+
+@cli.command()
+@click.argument("one")
+@click.argument("other")
+@click.option("--cut", "cut", flag_value="cut", help="Pull it out: what is under way is lost.")
+@click.option("--heal", "cut", flag_value="heal", help="Plug it in again.")
+@click.option("--rate", help="What goes through in each direction, such as 10mbit; none: as much as can be.")
+@click.option("--delay", help="How long a packet takes in each direction, such as 50ms; 0: as short as can be.")
+@click.option("--down", is_flag=True, help="Take it away.")
+@click.pass_obj
+def link(
+    options: tuple[str, Path], one: str, other: str, cut: str | None, rate: str | None, delay: str | None, down: bool
+) -> None:
+    """Lay a line between two clusters, or change the one that is there, and show how it is and where each is reached
+    from the other. It goes with either cluster."""
+    _, state = options
+    try:
+        bits = None if rate is None else lines.parse_rate(rate)
+        seconds = None if delay is None else lines.parse_delay(delay)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    with planning(state):
+        line = lines.between(_existing(state, one), _existing(state, other))
+        if down:
+            line.down()
+            return
+        line.up()
+        if bits is not None:
+            line.set_rate(bits)
+        if seconds is not None:
+            line.set_delay(seconds)
+        if cut is not None:
+            line.set_cut(cut == "cut")
+        _show_link(line)
+
+
+def _existing(state: Path, name: str) -> Cluster:
+    cluster = plans.load(name, state)
+    if cluster is None:
+        raise LabError(f"there is no cluster '{name}'; make it with: pvc-lab --cluster {name} up")
+    return cluster
+
+
+def _show_link(line: lines.Link) -> None:
+    condition = line.condition()
+    rate = f"{condition.rate / 1e6:g} Mbit/s" if condition.rate else "not limited"
+    click.echo(
+        f"The line {line.ends[0].name} - {line.ends[1].name} is {'cut' if condition.cut else 'whole'}; "
+        f"rate {rate}, delay {1000 * condition.delay:g} ms each way"
+    )
+    for end in line.ends:
+        click.echo(f"  {end.name:8} {hosts.https_address(end)}   token in {end.token_file}")
+    click.echo(
+        f"Their certificates are by {certificates.authority(line.ends[0].state.parent)}, which their nodes trust."
+    )
+
+
+@cli.group()
+def disk() -> None:
+    """Spare disks of nodes, on which OSDs can be made."""
+
+
+@disk.command("add")
+@click.argument("node")
+@click.argument("size", metavar="GIB", type=click.IntRange(2, 4096))
+@with_cluster
+def add_disk(cluster: Cluster, node: str, size: int) -> None:
+    """Give NODE one more empty disk of so many GiB, and print its path. It takes no more room than is written."""
+    check_host(cluster, node)
+    click.echo(disks.add(cluster, node, size << 30))
+
+
+@disk.command("list")
+@with_cluster
+def list_disks(cluster: Cluster) -> None:
+    """Show the disks of all nodes."""
+    for device, file in disks.devices(cluster).items():
+        click.echo(f"{file.parent.parent.name}  {device}  {file.stat().st_size >> 30} GiB")
 
 
 def _set_cables(cluster: Cluster, host: str, networks: tuple[str, ...], *, up: bool) -> None:

@@ -148,14 +148,22 @@ def kill_all(cluster: Cluster) -> None:
         _kill_host(pid)
     while left := list(processes(cluster)):
         for pid, _ in left:
-            _kill(pid)
+            kill_process(pid)
 
 
 def kill_bmc(cluster: Cluster, node: str) -> None:
     """End every process of a node's BMC, those included that are about to switch the node."""
     while left := [pid for pid, end in processes(cluster) if end == cluster.bmc(node)]:
         for pid in left:
-            _kill(pid)
+            kill_process(pid)
+
+
+def arguments(pid: int) -> list[str]:
+    """The words of a process's command line; none when it ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    except OSError:
+        return []
 
 
 def pause(cluster: Cluster, host: str) -> None:
@@ -205,10 +213,10 @@ def _kill_host(init: int) -> None:
     """Kill a host's init, thereby all in its process namespace, and then who entered the host from outside."""
     mounts = loops.namespace(init, "mnt")
     devices = loops.devices(init) - loops.devices(os.getpid())
-    _kill(init)
+    kill_process(init)
     for process in Path("/proc").glob("[0-9]*"):
         if mounts and loops.namespace(int(process.name), "mnt") == mounts:
-            _kill(int(process.name))
+            kill_process(int(process.name))
     loops.await_unmounted(devices)
 
 
@@ -245,7 +253,7 @@ def _status(pid: int, key: str) -> str:
     return ""
 
 
-def _kill(pid: int, timeout: float = 15.0) -> None:
+def kill_process(pid: int, timeout: float = 15.0) -> None:
     """Kill a process and wait until it is gone; that of an init includes all processes of its namespace."""
     try:
         descriptor = os.pidfd_open(pid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.cluster import BMC_NETWORK, MTU, Cluster
+from lab.cluster import ALL_SUBNETS, BMC_NETWORK, MTU, Cluster
 from lab.errors import run, succeeds
 
 NAMESPACES = Path("/run/netns")
@@ -54,19 +54,22 @@ def connect(cluster: Cluster, end: str) -> None:
     outer, inner = [], ["link set lo up"]
     for network in cluster.networks(end):
         cable, mtu = port(end, network), MTU[network]
-        card = f"name {network} address {_mac(cluster, end, network)}"
+        card = f"name {network} address {mac(cluster.address(end, network))}"
         outer += [
             f"link add {cable} mtu {mtu} type veth peer {card} mtu {mtu} netns {inside}",
             f"link set {cable} master {network} {'down' if _pulled_out(cluster, end, network).exists() else 'up'}",
         ]
         inner += [f"address add {cluster.interface(end, network)} dev {network}", f"link set {network} up"]
+        if network == "upstream":  # leads nowhere as long as there is no line to another cluster
+            router = cluster.router.partition("/")[0]
+            inner += [f"route add {subnets} via {router} dev {network}" for subnets in ALL_SUBNETS]
     _batch(switch(cluster), *outer)
     _batch(inside, *inner)
 
 
-def _mac(cluster: Cluster, end: str, network: str) -> str:
-    """Hardware address of a host or a BMC: the same after each start, since its neighbours remember it."""
-    return ":".join(["02", "00", *(f"{int(byte):02x}" for byte in cluster.address(end, network).split("."))])
+def mac(address: str) -> str:
+    """Hardware address of what has an IP address: the same after each start, since its neighbours remember it."""
+    return ":".join(["02", "00", *(f"{int(byte):02x}" for byte in address.split("."))])
 
 
 def is_connected(cluster: Cluster, end: str) -> bool:

@@ -1,14 +1,16 @@
-"""``python -m lab.publish PORT HOST:PORT...``: passes connections to 127.0.0.1:PORT on to a host that answers."""
+"""``python -m lab.publish [--certificate FILE] ADDRESS:PORT HOST:PORT...``: passes connections on to a host that
+answers; with a key and a certificate in FILE, it speaks TLS with who connects."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import sys
+import ssl
 
 CONNECT_TIMEOUT = 1.0  # seconds; a node without power does not even refuse
 
 
-async def main(port: int, backends: list[tuple[str, int]]) -> None:
+async def main(address: tuple[str, int], backends: list[tuple[str, int]], tls: ssl.SSLContext | None) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             for backend in list(backends):
@@ -24,7 +26,7 @@ async def main(port: int, backends: list[tuple[str, int]]) -> None:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, *address, ssl=tls)
     await server.serve_forever()
 
 
@@ -34,11 +36,27 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-        writer.write_eof()
+        if writer.can_write_eof():
+            writer.write_eof()
+        else:  # TLS cannot say that it has ended while it goes on to listen
+            writer.close()
     except OSError:
         writer.close()
 
 
+def _split(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
 if __name__ == "__main__":
-    targets = [target.rpartition(":") for target in sys.argv[2:]]
-    asyncio.run(main(int(sys.argv[1]), [(host, int(port)) for host, _, port in targets]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--certificate")
+    parser.add_argument("address", type=_split)
+    parser.add_argument("backends", type=_split, nargs="+")
+    options = parser.parse_args()
+    tls = None
+    if options.certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(options.certificate)
+    asyncio.run(main(options.address, options.backends, tls))

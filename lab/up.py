@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from lab import bmc, hosts, kernel, loops, namespaces, network, power
+from lab import bmc, disks, hosts, kernel, link, loops, namespaces, network, power
 from lab.backing import tail
 from lab.cluster import Cluster
 from lab.errors import LabError, run, succeeds
@@ -138,7 +138,7 @@ class Startup:
             targets = [f"{cluster.address(node, 'upstream')}:{hosts.WEB_PORT}" for node in cluster.coordinators]
             with log.open("ab") as output:
                 subprocess.Popen(
-                    [sys.executable, "-m", "lab.publish", str(cluster.publish), *targets],
+                    [sys.executable, "-m", "lab.publish", f"127.0.0.1:{cluster.publish}", *targets],
                     env=namespaces.environment(cluster, PUBLISHER),
                     cwd="/",
                     stdin=subprocess.DEVNULL,
@@ -166,11 +166,14 @@ def prepare(cluster: Cluster) -> None:
 
 def down(cluster: Cluster) -> None:
     """Take everything of the cluster away, however much or little of it there is."""
+    for line in link.of(cluster):
+        line.down()
     for node in cluster.bmcs:
         bmc.stop(cluster, node)  # which might give its node power
     for host in cluster.hosts:
         network.disconnect(cluster, host)
     namespaces.kill_all(cluster)
+    disks.remove_all(cluster)
     network.remove_switch(cluster)
     loops.detach_orphans()
     succeeds(_pvc("connection", "remove", cluster.name))
