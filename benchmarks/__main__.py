@@ -12,7 +12,7 @@ import click
 
 from benchmarks.figures import Figure, print_table
 
-PARTS = ("api", "tasks", "cli", "node", "placement", "lab")
+PARTS = ("api", "tasks", "cli", "node", "placement", "export", "shipping", "lab")
 
 
 @click.command()

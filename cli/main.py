@@ -46,6 +46,8 @@ for _group in (
     LazyGroup("connection", "The clusters this command knows, and their keys.", "cli.commands.connection:COMMANDS"),
     LazyGroup("network", "Networks that machines are connected to.", "cli.commands.network:COMMANDS"),
     LazyGroup("node", "The servers of the cluster.", "cli.commands.node:COMMANDS"),
+    LazyGroup("peer", "Other clusters, to which machines are sent.", "cli.commands.peer:COMMANDS"),
+    LazyGroup("schedule", "Backups and mirrors by schedule.", "cli.commands.schedule:COMMANDS"),
     LazyGroup("storage", "Ceph storage: pools and volumes.", "cli.commands.storage:COMMANDS"),
     LazyGroup("vm", "Virtual machines.", "cli.commands.vm:COMMANDS"),
 ):

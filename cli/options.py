@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -45,6 +46,26 @@ complete_pool = completer("storage", "ceph", "pool")
 complete_volume = completer("storage", "ceph", "volume")
 complete_network = completer("network", key="vni")
 complete_fault = completer("faults", key="id")
+complete_peer = completer("peers")
+
+
+def read_api_key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
+    """The key itself, or from @FILE, or from standard input for ``-``."""
+    if not value:
+        return ""
+    if value == "-":
+        key = sys.stdin.read().strip()
+    elif value.startswith("@"):
+        try:
+            with click.open_file(value[1:]) as stream:
+                key = stream.read().strip()
+        except OSError as error:
+            raise click.BadParameter(f"{value[1:]} cannot be read: {error.strerror}") from None
+    else:
+        key = value
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise click.BadParameter("an API key is one line of visible ASCII characters")
+    return key
 
 
 def this_host() -> str:

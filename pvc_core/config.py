@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from pathlib import Path
 from typing import Literal, get_type_hints
@@ -41,6 +41,8 @@ class TimingConfig:
     restart_backoff: float = 2.0  # doubled with each crash in a row
     restart_limit: int = 5  # crashes in a row before a machine is failed
     restart_reset: float = 60.0  # a run at least this long ends a row of crashes
+    mirror_away: float = 60.0  # a site that has not called its peers for as long was away, and asks before it starts
+    mirror_unheard: float = 0.0  # its mirrored machines start after as long without an answer; 0: a person decides
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,24 @@ class RedisConfig:
 
 
 @dataclass(frozen=True)
+class OsdConfig:
+    """How OSDs are made on this node's disks, and their daemons started. ``{id}`` in a command is the OSD's."""
+
+    method: Literal["auto", "lvm", "partitions"] = "auto"  # auto: partitions where the kernel has no device-mapper
+    directory: str = "/var/lib/ceph/osd"
+    user: str = "ceph"  # to whom an OSD's files and partitions belong; empty: they stay as they are
+    start: tuple[str, ...] = ("systemctl", "enable", "--now", "ceph-osd@{id}")
+    stop: tuple[str, ...] = ("systemctl", "disable", "--now", "ceph-osd@{id}")
+    loop_files: str = ""  # loop devices over files below this directory count as disks of the node
+
+
+@dataclass(frozen=True)
 class CephConfig:
     config_file: str = "/etc/ceph/ceph.conf"
     keyring: str = "/etc/ceph/ceph.client.admin.keyring"
     user: str = "admin"
     libvirt_secret_uuid: str = ""  # libvirt's secret that holds the key; empty where cephx is off
+    osd: OsdConfig = OsdConfig()
     full_ratio: float = 0.80  # a request that would fill a pool beyond this is refused unless forced
 
 
@@ -162,6 +177,18 @@ class WorkerConfig:
 
 
 @dataclass(frozen=True)
+class MailConfig:
+    """The server that takes reports by mail; none are sent without a host."""
+
+    host: str = ""
+    port: int = 25
+    sender: str = "pvc@localhost"
+    starttls: bool = False
+    user: str = ""  # empty: it asks for no password
+    password_file: str = "/etc/pvc/mail.secret"
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole of ``pvc.conf``; defaults in the classes above."""
 
@@ -178,6 +205,7 @@ class Config:
     api: ApiConfig = ApiConfig()
     daemon: DaemonConfig = DaemonConfig()
     worker: WorkerConfig = WorkerConfig()
+    mail: MailConfig = MailConfig()
 
     @staticmethod
     def secret(path: str) -> str:
@@ -215,7 +243,7 @@ def load(path: Path | None = None) -> Config:
         raise BadRequest(f"{path}: unknown key {unknown[0]}")
     try:
         _check_servers(config)
-        _check_addresses(config.node.addresses)
+        config = replace(config, node=replace(config.node, addresses=_normal(config.node.addresses)))
         _check_floating(config)
         _check_fencing(config)
     except ValueError as error:
@@ -244,11 +272,13 @@ def _server(place: str, text: str, port: int) -> tuple[str, int]:
     raise ValueError(f"{place}: {text!r} is no server; write host, host:port or [IPv6 address]:port")
 
 
-def _check_addresses(addresses: Addresses) -> None:
-    """Raise ValueError for an address that is none: a fence would find out too late."""
+def _normal(addresses: Addresses) -> Addresses:
+    """The addresses in the one form in which they are compared. Raises ValueError for one that is none: a fence would
+    find that out too late."""
     for network, address in asdict(addresses).items():
         if address and _host(address) is None:
             raise ValueError(f"node.addresses.{network}: {address!r} is no address such as 10.0.0.1/24")
+    return Addresses(**{name: str(ip_interface(cidr)) if cidr else "" for name, cidr in asdict(addresses).items()})
 
 
 def _check_floating(config: Config) -> None:

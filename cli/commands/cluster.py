@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import IO
+
 import click
 
 from cli.lazy import LazyGroup
-from cli.options import complete_task, format_option, wait_option
+from cli.options import complete_task, format_option, wait_option, yes_option
 from cli.routes import route
 from cli.session import Session, pass_session
 
@@ -93,10 +96,76 @@ def _maintain(session: Session, enabled: bool, wait: bool) -> None:
     submit(session, "POST", route("status"), body={"state": enabled}, wait=wait)
 
 
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write it; compressed where the name ends in .gz. [default: standard output]",
+)
+@pass_session
+def backup(session: Session, path: Path | None) -> None:
+    """Back the cluster's configuration up.
+
+    What is in the disks of VMs is not in it; hashes of passwords and the keys of other clusters are. The file is
+    readable for you alone: keep it like a password.
+    """
+    from cli import backups
+
+    document = session.client.get(route("backup"))
+    if path is None:
+        click.echo(backups.text(document))
+        return
+    backups.write(path, document)
+    session.say(f"The configuration of cluster {session.client.connection.name} is in {path}.")
+
+
+@click.command()
+@click.option(
+    "-f", "--filename", "stream", type=click.File("rb"), required=True, help="The backup; - for standard input."
+)
+@yes_option
+@wait_option()
+@pass_session
+def restore(session: Session, stream: IO[bytes], yes: bool, wait: bool) -> None:
+    """Put a backup in the place of the cluster's configuration.
+
+    VMs, networks, users, keys and schedules become what they were, all or nothing; what Ceph stores is not touched.
+    VMs that run must be in the backup as they are. Your own key becomes the one that you had then.
+    """
+    from cli import backups
+    from cli.tasks import submit
+
+    text = backups.read(stream)
+    session.confirm("Replace the configuration of the whole cluster by this backup?", yes)
+    submit(session, "POST", route("restore"), query=SURE, body={"cluster_data": text}, wait=wait)
+
+
+@click.command()
+@click.option("-o", "--overwrite", is_flag=True, help="Erase the configuration that there is.")
+@yes_option
+@wait_option()
+@pass_session
+def init(session: Session, overwrite: bool, yes: bool, wait: bool) -> None:
+    """Begin with an empty configuration.
+
+    Users, keys and schedules stay, as do nodes that run; what Ceph stores is not touched.
+    """
+    from cli.tasks import submit
+
+    session.confirm("Erase the configuration of the whole cluster?" if overwrite else "Initialize the cluster?", yes)
+    submit(session, "POST", route("initialize"), query=SURE | {"overwrite": overwrite}, wait=wait)
+
+
+SURE = {"yes-i-really-mean-it": "yes"}
 MAINTENANCE = [off, on]
 COMMANDS = [
+    backup,
     LazyGroup("fault", "Faults: what went wrong, until it is over and was seen.", "cli.commands.fault:COMMANDS"),
+    init,
     LazyGroup("maintenance", "Maintenance mode, for planned work.", "cli.commands.cluster:MAINTENANCE"),
+    restore,
     status,
     task,
 ]

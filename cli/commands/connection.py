@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -11,30 +10,11 @@ from cli import connections
 from cli.client import Client
 from cli.connections import Connection
 from cli.errors import CliError
-from cli.options import complete_connection, format_option
+from cli.options import complete_connection, format_option, read_api_key
 from cli.routes import route
 from cli.session import Session, pass_session
 
 STATUS_TIMEOUT = 5.0  # seconds for one cluster to answer, when several are asked at once
-
-
-def _api_key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
-    """The key itself, or from @FILE, or from standard input for ``-``."""
-    if not value:
-        return ""
-    if value == "-":
-        key = sys.stdin.read().strip()
-    elif value.startswith("@"):
-        try:
-            with click.open_file(value[1:]) as stream:
-                key = stream.read().strip()
-        except OSError as error:
-            raise click.BadParameter(f"{value[1:]} cannot be read: {error.strerror}") from None
-    else:
-        key = value
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise click.BadParameter("an API key is one line of visible ASCII characters")
-    return key
 
 
 def _address(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -60,7 +40,7 @@ def _address(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 @click.option(
     "-k",
     "--api-key",
-    callback=_api_key,
+    callback=read_api_key,
     metavar="KEY|@FILE|-",
     help="API key. Give it as @FILE or, with -, on standard input: a list of processes shows what is typed here.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.commands.osd import create_db_group
 from cli.lazy import LazyGroup
 from cli.options import (
     complete_pool,
@@ -97,6 +98,23 @@ def set_pgs(session: Session, name: str, pgs: int, yes: bool, wait: bool) -> Non
 
     session.confirm(f"Change pool {name} to {pgs} placement groups? Ceph will move data.", yes)
     submit(session, "PUT", route("storage", "ceph", "pool", name), body={"pgs": pgs}, wait=wait)
+
+
+@click.command("set-replcfg")
+@pool_name_argument
+@click.argument("replcfg")
+@yes_option
+@wait_option()
+@pass_session
+def set_replcfg(session: Session, name: str, replcfg: str, yes: bool, wait: bool) -> None:
+    """Change how many copies the pool NAME keeps.
+
+    REPLCFG is of the form copies=3,mincopies=2: how many are kept, and how many must be there for writing to go on.
+    """
+    from cli.tasks import submit
+
+    session.confirm(f"Change pool {name} to {replcfg}? Ceph will make or drop copies.", yes)
+    submit(session, "PUT", route("storage", "ceph", "pool", name), body={"replcfg": replcfg}, wait=wait)
 
 
 @click.command("list")
@@ -250,9 +268,21 @@ def _format_of(first: bytes) -> str:
     return next((name for magic, name in _MAGIC.items() if first.startswith(magic)), "raw")
 
 
-POOL = [add_pool, list_pools, remove_pool, set_pgs]
-VOLUME = [add_volume, clone_volume, list_volumes, remove_volume, rename_volume, resize_volume, upload]
+POOL = [add_pool, list_pools, remove_pool, set_pgs, set_replcfg]
+VOLUME = [
+    add_volume,
+    clone_volume,
+    list_volumes,
+    remove_volume,
+    rename_volume,
+    resize_volume,
+    LazyGroup("snapshot", "Snapshots of single volumes.", "cli.commands.volume_snapshot:COMMANDS"),
+    upload,
+]
 COMMANDS = [
+    LazyGroup("benchmark", "How fast pools are.", "cli.commands.benchmark:COMMANDS"),
+    create_db_group,
+    LazyGroup("osd", "OSDs: the daemons that keep the data on disks.", "cli.commands.osd:COMMANDS"),
     LazyGroup("pool", "Pools of storage.", "cli.commands.storage:POOL"),
     status,
     util,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.commands.schedule import autobackup, automirror
 from cli.commands.vm_definition import DEFINITION
 from cli.lazy import LazyGroup
 from cli.options import (
@@ -30,7 +31,7 @@ def _power(session: Session, domain: str, state: str, wait: bool, force: bool | 
 
 @click.command()
 @domain_argument
-@click.option("--force", is_flag=True, help="Even where its mirror state speaks against it.")
+@click.option("--force", is_flag=True, help="Even a mirror: it is led by this cluster from then on.")
 @wait_option()
 @pass_session
 def start(session: Session, domain: str, force: bool, wait: bool) -> None:
@@ -62,7 +63,7 @@ def shutdown(session: Session, domain: str, wait: bool, yes: bool) -> None:
 
 @click.command()
 @domain_argument
-@click.option("--force", is_flag=True, help="Even where its mirror state speaks against it.")
+@click.option("--force", is_flag=True, help="Even a mirror: it is led by this cluster from then on.")
 @yes_option
 @wait_option()
 @pass_session
@@ -193,6 +194,8 @@ def log(session: Session, domain: str, lines: int | None, follow: bool) -> None:
 
 COMMANDS = [
     *DEFINITION,
+    autobackup,
+    automirror,
     disable,
     flush_locks,
     info,
@@ -205,8 +208,11 @@ COMMANDS = [
     start,
     stop,
     unmigrate,
+    LazyGroup("backup", "Backups of a machine in a directory.", "cli.commands.vm_backup:BACKUP"),
     LazyGroup("memory", "The memory of a machine.", f"{_DEVICES}:MEMORY"),
+    LazyGroup("mirror", "The copy of a machine at another cluster.", "cli.commands.vm_mirror:MIRROR"),
     LazyGroup("network", "The network cards of a machine.", f"{_DEVICES}:NETWORK"),
+    LazyGroup("snapshot", "Snapshots of a machine with all its disks.", "cli.commands.vm_snapshot:SNAPSHOT"),
     LazyGroup("tag", "The tags of a machine.", "cli.commands.vm_definition:TAG"),
     LazyGroup("vcpu", "The virtual CPUs of a machine.", f"{_DEVICES}:VCPU"),
     LazyGroup("volume", "The disks of a machine.", f"{_DEVICES}:VOLUME"),

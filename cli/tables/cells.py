@@ -12,9 +12,9 @@ Value = Callable[[Row], object]
 _COLOURS = {
     "green": ("start", "run", "ready", "primary", "run,ready", "up,in", "SUCCESS", "off"),
     "yellow": ("init", "migrate", "restart", "shutdown", "provision", "flush", "unflush", "flushed", "PENDING", "on"),
-    "red": ("stop", "fail", "disable", "dead", "fenced", "FAILURE", "new"),
-    "cyan": ("RUNNING", "secondary", "hypervisor"),
-    "magenta": ("REVOKED",),
+    "red": ("stop", "fail", "disable", "dead", "fenced", "FAILURE", "new", "superseded"),
+    "cyan": ("RUNNING", "secondary", "hypervisor", "mirror"),
+    "magenta": ("REVOKED", "handing"),
 }
 _STATES = {state: colour for colour, states in _COLOURS.items() for state in states}
 
@@ -81,3 +81,24 @@ def duration(value: object) -> str:
     minutes, seconds = divmod(int(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def ago(value: object) -> str:
+    """How long ago, from seconds."""
+    return NOTHING if value is None else f"{duration(value)} ago"
+
+
+def local_time(seconds: object) -> str:
+    """Seconds since the epoch as local time."""
+    return datetime.fromtimestamp(float(str(seconds))).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(seconds: object) -> str:
+    """Whole seconds in the two largest units of time that they fill."""
+    left = int(str(seconds))
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or parts or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from cli.output import Column, Table, dig
-from cli.tables.cells import amount
+from cli.tables.cells import amount, moment
 
 POOLS = Table(
     (
         Column("Name", "name"),
         Column("Tier", "tier"),
         Column("PGs", "pgs", right=True),
+        Column("Copies", "replcfg"),
         Column("Volumes", "volume_count", right=True),
         Column("Stored", amount("stats.stored_bytes"), right=True),
         Column("Used", amount("stats.used_bytes"), right=True),
@@ -33,4 +34,18 @@ VOLUMES = Table(
         Column("Features", "stats.features"),
     ),
     empty="No volume matches.",
+)
+
+SNAPSHOTS = Table(
+    (
+        Column("Name", "snapshot"),
+        Column("Volume", "volume"),
+        Column("Pool", "pool"),
+        Column("Size", "size", right=True),
+        Column("Taken", lambda row: moment(row.get("timestamp"))),
+        Column("Protected", "protected"),
+        Column("Of VM", "vm"),
+    ),
+    empty="No snapshot matches.",
+    key="snapshot",
 )

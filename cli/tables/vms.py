@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.output import Column, Row, Section, Sheet, Table, dig, size
-from cli.tables.cells import amount, by_state, if_any, mebibytes, names
+from cli.tables.cells import age, ago, amount, by_state, duration, if_any, local_time, mebibytes, names
 
 
 def _vm_networks(row: Row) -> list[str]:
@@ -14,6 +14,11 @@ def _vnc(row: Row) -> str | None:
     """The API says ``None`` of a machine without VNC, and of one that does not run."""
     listen, port = dig(row, "vnc.listen"), dig(row, "vnc.port")
     return None if port in (None, "None") else f"{listen}:{port}"
+
+
+def _changed(lines: list[str]) -> int:
+    """Lines of a unified diff that were added or removed; its first two name what is compared."""
+    return sum(line.startswith(("+", "-")) for line in lines[2:])
 
 
 VMS = Table(
@@ -48,6 +53,39 @@ VM_VOLUMES = Table(
     empty="No disks.",
 )
 
+_AT_REST = {"guest": "file systems frozen", "paused": "as after a loss of power", "off": "was off"}
+
+SNAPSHOTS = Table(
+    (
+        Column("Snapshot", "name"),
+        Column("Taken", lambda row: local_time(row["timestamp"])),
+        Column("Age", lambda row: age(row["age"]), right=True),
+        Column("Size", amount("size"), right=True),
+        Column("Disks", lambda row: len(row["rbd_snapshots"]), right=True),
+        Column("State of the disks", lambda row: _AT_REST.get(row.get("quiesced", ""))),
+        Column("Made for", "purpose"),
+        Column("Changed XML lines", lambda row: _changed(row["xml_diff_lines"]), right=True),
+    ),
+    empty="No snapshots.",
+)
+
+
+MIRRORS = Table(
+    (
+        Column("VM", "name"),
+        Column("Role", "mirror.role", paint=by_state),
+        Column("Other cluster", lambda row: dig(row, "mirror.peer") or None),
+        Column("Epoch", "mirror.epoch", right=True),
+        Column("Shared snapshot", lambda row: dig(row, "mirror.snapshot") or None),
+        Column("Lag", lambda row: duration(dig(row, "mirror.lag_seconds")), right=True),
+        Column("Goal", lambda row: duration(dig(row, "mirror.goal") or None), right=True),
+        Column("Not sent", amount("mirror.lag_bytes"), right=True),
+        Column("Answered", lambda row: ago(dig(row, "mirror.answered")), right=True),
+    ),
+    empty="No machine has a mirror.",
+)
+
+
 VM = Sheet(
     (
         Column("Name", "name"),
@@ -73,6 +111,7 @@ VM = Sheet(
     sections=(
         Section("Network cards", table=VM_NETWORKS, rows="networks"),
         Section("Disks", table=VM_VOLUMES, rows="disks"),
+        Section("Snapshots", table=SNAPSHOTS, rows="snapshots"),
     ),
     more=(
         Section(

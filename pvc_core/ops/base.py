@@ -7,8 +7,8 @@ builds it again from the task's record, takes its locks, checks once more and ex
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -18,7 +18,21 @@ from pvc_core.config import Config
 from pvc_core.errors import BadRequest, Busy, Cancelled, ClaimLost, Failed, PvcError, Refused, Stale, Unavailable
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Lane, Role
-from pvc_core.ports import BlockStore, Clock, Hypervisor, NetworkPlane
+from pvc_core.ports import (
+    Bench,
+    BenchmarkResults,
+    BlockStore,
+    Clock,
+    Commands,
+    Hypervisor,
+    NetworkPlane,
+    OsdMap,
+    Osds,
+    Peers,
+    Reports,
+    Schedules,
+    Targets,
+)
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState, Entry, Transaction
 from pvc_core.state.records import Lock
@@ -27,6 +41,7 @@ from pvc_core.state.view import ClusterView
 log = logging.getLogger(__name__)
 
 WAIT_SLICE = 1.0  # seconds between two looks at cancellation while an operation waits for something else
+WHOLE_CLUSTER = "cluster"  # while a task holds this lock, no other one is accepted
 RELEASE_TIMEOUT = 600.0  # seconds that the release of locks is tried
 
 
@@ -39,6 +54,11 @@ class Progress(Protocol):
 
     def claimed(self) -> bool:
         """Whether this worker still owns the task."""
+        ...
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it has to stop because its worker ends: then it is begun again, by the next one."""
         ...
 
     def wait_children(
@@ -58,6 +78,7 @@ class Operation:
     lane: ClassVar[Lane] = Lane.CONTROL
     role: ClassVar[Role] = Role.OPERATOR
     resumable: ClassVar[bool] = False  # executing it again from the start completes what a dead worker began
+    cancellable: ClassVar[bool] = True
 
     registry: ClassVar[dict[str, type[Operation]]] = {}
 
@@ -121,6 +142,15 @@ class Tools:
     blocks: BlockStore
     hypervisor: Hypervisor
     network: NetworkPlane
+    osds: Osds
+    osd_map: OsdMap
+    bench: Bench
+    benchmarks: BenchmarkResults
+    peers: Peers
+    targets: Targets
+    schedules: Schedules
+    reports: Reports
+    commands: Commands
 
 
 @dataclass
@@ -156,11 +186,12 @@ class Run:
         self.progress.report(self._current, self.steps, message)
         self._current += 1
 
-    def part(self, done: int, total: int) -> None:
-        """Progress within the present step, in whatever unit the two numbers share (bytes, most often)."""
+    def part(self, done: int, total: int, more: str = "") -> None:
+        """Progress within the present step, in whatever unit the two numbers share (see ``Meter`` for bytes). ``more``
+        goes with it."""
         share = done / total if total else 1.0
-        percent = f"{self._message} ({min(100, int(100 * share))} %)"
-        self.progress.report(self._current - 1, self.steps, percent)
+        details = ", ".join(filter(None, (f"{min(100, int(100 * share))} %", more)))
+        self.progress.report(self._current - 1, self.steps, f"{self._message} ({details})")
 
     def cancelled(self) -> bool:
         """For loops of drivers, which stop early when it turns true."""
@@ -178,14 +209,26 @@ class Run:
         self._undo.append((description, action))
         self._changed = True
 
-    def commit_point(self) -> None:
-        """From here on nothing is undone: the operation stands, and what follows only completes it."""
+    def keep(self) -> None:
+        """What was done so far stands, whatever becomes of the rest, which may still be cancelled."""
         self._undo.clear()
-        self._changed = self._committed = True
+        self._changed = True
+
+    def commit_point(self) -> None:
+        """From here on nothing is undone: the operation stands, and what follows only completes it. It means nothing in
+        what is done in order to undo."""
+        if not self._unwinding:
+            self.keep()
+            self._committed = True
 
     def mark_changed(self) -> None:
         """Something was changed, or may have been, for which there is no undo."""
         self._changed = True
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it has to stop now, to be begun again by another worker."""
+        return self.progress.interrupted
 
     @property
     def committed(self) -> bool:
@@ -220,43 +263,57 @@ class Run:
         return True
 
     def acquire(self, locks: tuple[str, ...]) -> None:
-        """Take the locks, all or none, always in the order of their names. Raises Busy naming who holds one."""
+        """Take these locks too, all or none, always in the order of their names. Raises Busy naming who holds one."""
         timeout = 2 * self.tools.config.zookeeper.session_timeout
         # An earlier, dead attempt of this very task keeps its locks until its session ends: wait for that, no one else.
         self.wait("earlier locks", lambda now: all(now.locks.get(w) != self.task_id for w in locks), timeout)
-        transaction = self.tools.state.transaction()
+        transaction, before = self.transaction(), len(self._held)
         for what in sorted(locks):
             transaction.create(records.lock(what), Lock(self.task_id), ephemeral=True)
-        self._held = [Entry(records.lock(what), Lock(self.task_id), 0) for what in sorted(locks)]
+        self._held += [Entry(records.lock(what), Lock(self.task_id), 0) for what in sorted(locks)]
         self._session = self.tools.state.store.owner
         try:
             transaction.commit()
         except Stale as error:
-            self._held = []
+            del self._held[before:]
             what = error.path.removeprefix(f"{records.LOCKS}/")
             holder = self.snapshot.locks.get(what, "another task")
             raise Busy(f"{what} is in use by task {holder}; try again when that has ended") from None
 
+    @contextmanager
+    def holding(self, *locks: str) -> Iterator[None]:
+        """Hold these locks as well, for as long as the context lasts. Raises Busy naming who holds one."""
+        before = len(self._held)
+        self.acquire(locks)
+        try:
+            yield
+        finally:
+            self._give_back(before)
+
     def release(self) -> None:
         """Give the locks back. While ZooKeeper does not answer this waits, for as long as the session that holds them
         may live: a lock that is forgotten in a living session would hold up every later task."""
-        deadline = self.tools.clock.monotonic() + RELEASE_TIMEOUT
-        while self._held and self.tools.clock.monotonic() < deadline:
-            try:
-                self._release_next()
-            except Unavailable as error:
-                log.warning("lock %s is not released yet: %s", self._held[0].key.path, error)
-                self.tools.view.wait(lambda _: False, WAIT_SLICE)
-        self._held = []
+        self._give_back(0)
 
-    def _release_next(self) -> None:
+    def _give_back(self, left: int) -> None:
+        """Release all but the first ``left`` locks, the newest first."""
+        deadline = self.tools.clock.monotonic() + RELEASE_TIMEOUT
+        while len(self._held) > left and self.tools.clock.monotonic() < deadline:
+            try:
+                self._release_last()
+            except Unavailable as error:
+                log.warning("lock %s is not released yet: %s", self._held[-1].key.path, error)
+                self.tools.view.wait(lambda _: False, WAIT_SLICE)
+        del self._held[left:]
+
+    def _release_last(self) -> None:
         if self.tools.state.store.owner == self._session:
-            held = self._held[0]
+            held = self._held[-1]
             entry = self.tools.state.find(held.key)
             if entry is not None and entry.value == held.value:
                 with suppress(Stale):  # it went with its session meanwhile
                     self.tools.state.transaction().delete(entry).commit()
-        self._held.pop(0)
+        self._held.pop()
 
     def unwind(self) -> tuple[str, ...]:
         """Undo in reverse. Answers what could not be undone."""
@@ -288,6 +345,8 @@ def perform(operation: Operation, run: Run) -> Mapping[str, Any]:
     except ClaimLost:
         raise  # the task has another owner now, who also owns what is to be undone
     except Cancelled as error:
+        if not run.progress.claimed():  # a loop of a driver cannot tell the two apart
+            raise ClaimLost("this worker was silent for too long, and its task was given away") from None
         left = run.unwind()
         raise Cancelled(str(error), left=left + error.left) from None
     except PvcError as error:

@@ -34,6 +34,11 @@ def volume_lock(full_name: str) -> str:
     return f"volume:{full_name.replace('/', ':')}"
 
 
+def snapshot_lock(vm: str, name: str) -> str:
+    """What whoever reads a machine's snapshot holds, so that it is neither removed nor rolled back to meanwhile."""
+    return f"snapshot:{vm}:{name}"
+
+
 def check_name(what: str, name: str) -> None:
     if not NAME.fullmatch(name):
         raise BadRequest(
@@ -58,6 +63,21 @@ def find_settled_vm(snapshot: ClusterSnapshot, uuid: str) -> VmEntry:
         raise Conflict(f"VM {vm.name} is being moved to node {vm.migration.target}")
     if vm.state is VmState.PROVISION:
         raise Conflict(f"VM {vm.name} is being provisioned")
+    if vm.held and snapshot.locks.get(vm_lock(uuid)) != vm.held:
+        raise Conflict(f"VM {vm.name} was left standing by task {vm.held}; its node lets it go on: try again then")
+    return entry
+
+
+def find_led_vm(snapshot: ClusterSnapshot, uuid: str) -> VmEntry:
+    """The same, for what may not be done with a machine that another cluster sends and runs."""
+    entry = find_settled_vm(snapshot, uuid)
+    if entry.vm.state is VmState.MIRROR:
+        mirror = snapshot.mirrors.get(uuid)
+        sender = f"cluster {mirror.peer}" if mirror is not None and mirror.peer else "another cluster"
+        raise Conflict(
+            f"VM {entry.vm.name} is a mirror that {sender} leads: promote it there, or by force here when that cluster "
+            "is lost"
+        )
     return entry
 
 

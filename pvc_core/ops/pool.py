@@ -12,6 +12,7 @@ from pvc_core.model.storage import Pool
 from pvc_core.model.task import Role
 from pvc_core.ops.base import Operation, Run
 from pvc_core.ops.common import check_name, require_unused_volume, volume_lock
+from pvc_core.ops.snapshot_steps import require_in_no_vm_snapshot
 from pvc_core.ops.steps import change, commit
 from pvc_core.ops.volume_steps import require_pool
 from pvc_core.ports import Create, Delete
@@ -53,16 +54,7 @@ class PoolCreate(PoolOperation):
         if self.name in snapshot.pools:
             raise Conflict(f"there is a pool {self.name} already")
         _check_pgs(self.pgs)
-        if not 1 <= self.replicas <= MAX_REPLICAS:
-            raise BadRequest(f"a pool keeps 1 to {MAX_REPLICAS} copies, not {self.replicas}")
-        if not 1 <= self.min_replicas <= self.replicas:
-            raise BadRequest(f"mincopies is 1 to {self.replicas}, the number of copies, not {self.min_replicas}")
-        osds = _osds_in(snapshot)
-        if osds is not None and self.replicas > osds:
-            # Ceph would accept it, and the pool's placement groups would never become active.
-            raise Conflict(
-                f"{self.replicas} copies need as many OSDs, and the cluster has {osds}: ask for fewer copies"
-            )
+        _check_replication(snapshot, self.replicas, self.min_replicas)
 
     def check_again(self, snapshot: ClusterSnapshot) -> None:
         if self.name not in snapshot.pools:
@@ -91,6 +83,36 @@ class PoolCreate(PoolOperation):
             return
         transaction.create(key, Pool(self.name, self.pgs, self.tier, self.replicas, self.min_replicas))
         transaction.raw(Create(f"{VOLUMES}/{self.name}", b""))
+
+
+@dataclass(frozen=True)
+class PoolSetReplication(PoolOperation):
+    replicas: int
+    min_replicas: int
+
+    task_name = "pool.set_replication"
+    summary = "Change the number of copies of a pool"
+
+    def check(self, snapshot: ClusterSnapshot) -> None:
+        require_pool(snapshot, self.name)
+        _check_replication(snapshot, self.replicas, self.min_replicas)
+
+    def execute(self, run: Run) -> Mapping[str, Any]:
+        run.step(f"Changing pool {self.name}")
+        before = run.tools.state.get(records.pool(self.name)).value
+        change(
+            run,
+            lambda: run.tools.blocks.set_pool_replication(self.name, self.replicas, self.min_replicas),
+            f"pool {self.name} keeps {self.replicas} copies in Ceph",
+            lambda: run.tools.blocks.set_pool_replication(self.name, before.replicas, before.min_replicas),
+        )
+
+        def prepare(transaction: Transaction) -> None:
+            entry = run.tools.state.get(records.pool(self.name))
+            transaction.update(entry, replace(entry.value, replicas=self.replicas, min_replicas=self.min_replicas))
+
+        commit(run, prepare)
+        return {"message": f"Pool {self.name} keeps {self.replicas} copies, of which {self.min_replicas} must be there"}
 
 
 @dataclass(frozen=True)
@@ -136,6 +158,7 @@ class PoolRemove(PoolOperation):
         require_pool(snapshot, self.name)
         for full_name in _volumes(snapshot, self.name):
             require_unused_volume(snapshot, full_name)
+            require_in_no_vm_snapshot(snapshot, full_name)
 
     def check_again(self, snapshot: ClusterSnapshot) -> None:
         if self.name in snapshot.pools:
@@ -175,6 +198,17 @@ def _volumes(snapshot: ClusterSnapshot, pool: str) -> list[str]:
 def _check_pgs(pgs: int) -> None:
     if not 1 <= pgs <= MAX_PGS or pgs & (pgs - 1):
         raise BadRequest(f"pgs is a power of two from 1 to {MAX_PGS}, not {pgs}")
+
+
+def _check_replication(snapshot: ClusterSnapshot, replicas: int, min_replicas: int) -> None:
+    if not 1 <= replicas <= MAX_REPLICAS:
+        raise BadRequest(f"a pool keeps 1 to {MAX_REPLICAS} copies, not {replicas}")
+    if not 1 <= min_replicas <= replicas:
+        raise BadRequest(f"mincopies is 1 to {replicas}, the number of copies, not {min_replicas}")
+    osds = _osds_in(snapshot)
+    if osds is not None and replicas > osds:
+        # Ceph would accept it, and the pool's placement groups would never become active.
+        raise Conflict(f"{replicas} copies need as many OSDs, and the cluster has {osds}: ask for fewer copies")
 
 
 def _osds_in(snapshot: ClusterSnapshot) -> int | None:

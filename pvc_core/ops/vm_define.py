@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import Any
@@ -21,7 +21,7 @@ from pvc_core.ops.common import (
     check_memory,
     check_meta,
     check_name,
-    find_settled_vm,
+    find_led_vm,
     require_holder_answers,
     vm_lock,
     volume_lock,
@@ -106,6 +106,12 @@ class VmDefine(Operation):
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("Writing the definition")
+        vm = self.write(run)
+        message = f"VM {vm.name} is defined on node {vm.node}"
+        return {"message": message, "uuid": vm.uuid, "name": vm.name, "node": vm.node}
+
+    def write(self, run: Run, also: Callable[[Transaction], object] = lambda _: None) -> Vm:
+        """Write the new machine's records, and in the same transaction what ``also`` puts into it."""
         vm = replace(self.vm, node=self._place(run.snapshot))
 
         def prepare(transaction: Transaction) -> None:
@@ -114,10 +120,10 @@ class VmDefine(Operation):
             transaction.create(records.vm_name(vm.name), Name(vm.uuid))
             transaction.create(records.vm(vm.uuid), vm)
             transaction.create(records.vm_xml(vm.uuid), self.xml)
+            also(transaction)
 
         commit(run, prepare)
-        message = f"VM {vm.name} is defined on node {vm.node}"
-        return {"message": message, "uuid": vm.uuid, "name": vm.name, "node": vm.node}
+        return vm
 
     def _place(self, snapshot: ClusterSnapshot) -> str:
         """The node that was asked for, or else the best one. It needs room for the machine, though not yet now."""
@@ -151,7 +157,7 @@ class VmModify(VmOperation):
         return (vm_lock(self.vm), *map(volume_lock, sorted(volumes)))
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        entry = find_settled_vm(snapshot, self.vm)
+        entry = find_led_vm(snapshot, self.vm)
         spec = parse(self.xml)
         if spec.uuid != self.vm:
             raise BadRequest(f"the XML has the uuid {spec.uuid}, and VM {entry.vm.name} has {self.vm}, which stays")

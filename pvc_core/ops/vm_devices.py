@@ -17,7 +17,7 @@ from pvc_core.ops.base import Run
 from pvc_core.ops.common import (
     VmOperation,
     check_devices,
-    find_settled_vm,
+    find_led_vm,
     require_holder_answers,
     spec_of,
     vm_lock,
@@ -52,7 +52,7 @@ class _DeviceOperation(VmOperation):
         return (entry.holder or None) if entry is not None else None
 
     def _find(self, snapshot: ClusterSnapshot) -> VmEntry:
-        entry = find_settled_vm(snapshot, self.vm)
+        entry = find_led_vm(snapshot, self.vm)
         require_holder_answers(snapshot, entry)
         return entry
 
@@ -173,7 +173,7 @@ class VmFlushLocks(VmOperation):
         return (vm_lock(self.vm), *map(volume_lock, volumes_of(snapshot, self.vm)))
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        entry = find_settled_vm(snapshot, self.vm)
+        entry = find_led_vm(snapshot, self.vm)
         if entry.holder:
             raise Conflict(f"VM {entry.vm.name} runs on node {entry.holder}, and needs its locks: stop it first")
         if not volumes_of(snapshot, self.vm):

@@ -14,7 +14,7 @@ from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Role
 from pvc_core.model.vm import MigrationMethod, Selector, Tag, Vm, VmState
 from pvc_core.ops.base import Run
-from pvc_core.ops.common import VmOperation, check_meta, check_name, find_settled_vm, find_vm
+from pvc_core.ops.common import VmOperation, check_meta, check_name, find_led_vm, find_vm
 from pvc_core.ops.steps import commit, update_vm
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState, Transaction
@@ -98,7 +98,7 @@ class VmRename(VmOperation):
 
     def check(self, snapshot: ClusterSnapshot) -> None:
         check_name("VM", self.new_name)
-        entry = find_settled_vm(snapshot, self.vm)
+        entry = find_led_vm(snapshot, self.vm)
         if entry.vm.state not in (VmState.STOP, VmState.DISABLE) or entry.holder:
             raise Conflict(f"VM {entry.vm.name} must be stopped to be renamed (its state is {entry.vm.state})")
         if self.new_name == entry.vm.name:

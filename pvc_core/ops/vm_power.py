@@ -14,8 +14,8 @@ from pvc_core.ops.base import Run
 from pvc_core.ops.common import (
     VmOperation,
     check_devices,
+    find_led_vm,
     find_node,
-    find_settled_vm,
     require_holder_answers,
     spec_of,
 )
@@ -31,20 +31,17 @@ from pvc_core.ops.steps import (
     wait_running,
     wait_stopped,
 )
+from pvc_core.rules.lineage import hindrance
 
 
 @dataclass(frozen=True)
 class VmStart(VmOperation):
-    """``force`` is for machines that are mirrors of another cluster's."""
-
-    force: bool = False
-
     task_name = "vm.start"
     summary = "Start a VM"
     resumable = True
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        entry = find_settled_vm(snapshot, self.vm)
+        entry = find_led_vm(snapshot, self.vm)
         if entry.holder:
             return
         node = find_node(snapshot, entry.vm.node)
@@ -57,6 +54,7 @@ class VmStart(VmOperation):
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.plan(1)
         before = read_vm(run, self.vm)
+        _require_unhindered(run, before.vm)
         run.step(f"Starting VM {before.vm.name} on node {before.vm.node}")
         vm = change(
             run,
@@ -75,16 +73,12 @@ class VmStart(VmOperation):
 
 @dataclass(frozen=True)
 class VmStop(VmOperation):
-    """``force`` is for machines that are mirrors of another cluster's."""
-
-    force: bool = False
-
     task_name = "vm.stop"
     summary = "Cut the power of a VM"
     resumable = True
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        require_holder_answers(snapshot, find_settled_vm(snapshot, self.vm))
+        require_holder_answers(snapshot, find_led_vm(snapshot, self.vm))
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("Stopping the VM")
@@ -101,7 +95,7 @@ class VmShutdown(VmOperation):
     resumable = True
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        require_holder_answers(snapshot, find_settled_vm(snapshot, self.vm))
+        require_holder_answers(snapshot, find_led_vm(snapshot, self.vm))
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("Waiting for the guest to power off")
@@ -117,13 +111,14 @@ class VmRestart(VmOperation):
     summary = "Restart a VM"
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        entry = find_settled_vm(snapshot, self.vm)
+        entry = find_led_vm(snapshot, self.vm)
         if entry.vm.state is not VmState.START:
             raise Conflict(f"VM {entry.vm.name} is not started (its state is {entry.vm.state})")
         require_holder_answers(snapshot, entry)
         check_devices(snapshot, spec_of(snapshot, self.vm), self.vm)
 
     def execute(self, run: Run) -> Mapping[str, Any]:
+        _require_unhindered(run, read_vm(run, self.vm).vm)
         run.step("Restarting the VM")
         vm = change(
             run,
@@ -150,7 +145,7 @@ class VmDisable(VmOperation):
     resumable = True
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        require_holder_answers(snapshot, find_settled_vm(snapshot, self.vm))
+        require_holder_answers(snapshot, find_led_vm(snapshot, self.vm))
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("Stopping the VM")
@@ -158,6 +153,13 @@ class VmDisable(VmOperation):
             power_off(run, self.vm)
         vm = stop(run, self.vm, VmState.DISABLE)
         return {"message": f"VM {vm.name} is disabled"}
+
+
+def _require_unhindered(run: Run, vm: Vm) -> None:
+    """Raise Conflict when another cluster may run the machine, so that its node would not start it."""
+    why = hindrance(run.snapshot, vm.uuid, run.tools.clock.now(), run.tools.config.timing)
+    if why:
+        raise Conflict(f"VM {vm.name} is not started: {why}; started by force, it leads from here on")
 
 
 def stop(run: Run, uuid: str, state: VmState) -> Vm:

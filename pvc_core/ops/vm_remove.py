@@ -16,10 +16,9 @@ from pvc_core.ops.common import (
     find_vm,
     require_holder_answers,
     require_unused_volume,
-    vm_lock,
-    volume_lock,
     volumes_of,
 )
+from pvc_core.ops.snapshot_steps import removal_locks, remove_vm_snapshot
 from pvc_core.ops.steps import commit
 from pvc_core.ops.vm_power import stop
 from pvc_core.ops.volume_steps import remove_volume
@@ -37,7 +36,12 @@ class VmUndefine(VmOperation):
     resumable = True
 
     def check(self, snapshot: ClusterSnapshot) -> None:
-        _find_removable(snapshot, self.vm)
+        entry = _find_removable(snapshot, self.vm)
+        if names := ", ".join(sorted(snapshot.vm_snapshots.get(self.vm, {}))):
+            raise Conflict(
+                f"VM {entry.vm.name} has snapshots ({names}), whose configurations would be lost: remove them first, "
+                "or the VM with its disks"
+            )
 
     def check_again(self, snapshot: ClusterSnapshot) -> None:
         if self.vm in snapshot.vms:
@@ -56,7 +60,8 @@ class VmUndefine(VmOperation):
 
 @dataclass(frozen=True)
 class VmRemove(VmOperation):
-    """Stop a machine, remove its disks and then the machine, so that what is broken off is found and done again."""
+    """Stop a machine, remove its snapshots, its disks and then the machine, so that what is broken off is found and
+    done again."""
 
     task_name = "vm.remove"
     summary = "Remove a VM with its disks"
@@ -64,27 +69,39 @@ class VmRemove(VmOperation):
     resumable = True
 
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
-        return (vm_lock(self.vm), *map(volume_lock, volumes_of(snapshot, self.vm)))
+        return removal_locks(snapshot, self.vm, *snapshot.vm_snapshots.get(self.vm, {}))
 
     def check(self, snapshot: ClusterSnapshot) -> None:
+        self._check_unused(snapshot)
+        taken = snapshot.vm_snapshots.get(self.vm, {})
+        own = sorted(
+            f"{volume}@{name}" for volume, name in _snapshots_of_volumes(snapshot, self.vm) if name not in taken
+        )
+        if own:
+            raise Conflict(f"volumes of the VM have snapshots of their own ({', '.join(own)}): remove them first")
+
+    def check_again(self, snapshot: ClusterSnapshot) -> None:
+        """What snapshots the volumes have by now are what is left of the machine's."""
+        if self.vm in snapshot.vms:
+            self._check_unused(snapshot)
+
+    def _check_unused(self, snapshot: ClusterSnapshot) -> None:
         _find_removable(snapshot, self.vm)
         for full_name in volumes_of(snapshot, self.vm):
             require_unused_volume(snapshot, full_name, but=self.vm)
-            volume = snapshot.volumes.get(full_name)
-            if volume is not None and volume.snapshot_count:
-                raise Conflict(f"volume {full_name} has {volume.snapshot_count} snapshots: remove them first")
-
-    def check_again(self, snapshot: ClusterSnapshot) -> None:
-        if self.vm in snapshot.vms:
-            self.check(snapshot)
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         if self.vm not in run.snapshot.vms:
             return {"message": "The VM is removed"}
         volumes = volumes_of(run.snapshot, self.vm)
-        run.plan(2 + len(volumes))
+        taken = run.snapshot.vm_snapshots.get(self.vm, {})
+        snapshots = sorted({name for _, name in _snapshots_of_volumes(run.snapshot, self.vm)} | taken.keys())
+        run.plan(2 + len(snapshots) + len(volumes))
         run.step("Stopping the VM")
         vm = stop(run, self.vm, VmState.DISABLE)
+        for name in snapshots:
+            run.step(f"Removing snapshot {name}")
+            remove_vm_snapshot(run, self.vm, name)
         for full_name in volumes:
             run.step(f"Removing volume {full_name}")
             remove_volume(run, *full_name.split("/", 1))
@@ -97,8 +114,17 @@ def _find_removable(snapshot: ClusterSnapshot, uuid: str) -> VmEntry:
     entry = find_vm(snapshot, uuid)
     if entry.vm.migration is not None:
         raise Conflict(f"VM {entry.vm.name} is being moved to node {entry.vm.migration.target}")
+    mirror = snapshot.mirrors.get(uuid)
+    if mirror is not None:
+        raise Conflict(f"VM {entry.vm.name} is mirrored with cluster {mirror.peer}: end that first (vm mirror remove)")
     require_holder_answers(snapshot, entry)
     return entry
+
+
+def _snapshots_of_volumes(snapshot: ClusterSnapshot, uuid: str) -> set[tuple[str, str]]:
+    """All snapshots that the machine's volumes have, each with the volume."""
+    volumes = (snapshot.volumes.get(full_name) for full_name in volumes_of(snapshot, uuid))
+    return {(volume.full_name, item.name) for volume in volumes if volume is not None for item in volume.snapshots}
 
 
 def _forget(run: Run, uuid: str) -> Vm:

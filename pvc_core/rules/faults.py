@@ -10,6 +10,7 @@ from pvc_core.model.fence import Fence, FenceStep
 from pvc_core.model.node import DaemonState
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, ShownState, VmEntry
 from pvc_core.model.vm import RunState
+from pvc_core.rules import mirror_faults
 from pvc_core.rules.fencing import affected, answers
 
 PATIENCE = 10.0  # seconds: what is over sooner is no fault, such as the restart of a daemon
@@ -34,7 +35,14 @@ NAMED = 10  # machines that a message names; the others are counted
 
 def conditions(snapshot: ClusterSnapshot) -> tuple[Finding, ...]:
     """Everything that is wrong now. In maintenance it is not wrong that a node is away."""
-    return (*_nodes(snapshot), *_fences(snapshot), *_machines(snapshot), *_storage(snapshot), *_capacity(snapshot))
+    return (
+        *_nodes(snapshot),
+        *_fences(snapshot),
+        *_machines(snapshot),
+        *_storage(snapshot),
+        *_capacity(snapshot),
+        *mirror_faults.findings(snapshot),
+    )
 
 
 def up_to_date(snapshot: ClusterSnapshot) -> list[Fault]:

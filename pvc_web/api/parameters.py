@@ -17,6 +17,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)", re.IGNORECASE)
 _LARGEST_SIZE = 1 << 60
 _LONGEST_PATTERN = 256
+_SURE = "yes-i-really-mean-it"
 
 
 class FlagField(serializers.BooleanField):
@@ -123,6 +124,21 @@ def _merge(fields: Mapping[str, Any], sources: Iterable[dict[str, Any]]) -> dict
             elif several or source[name] != "" or getattr(field, "allow_blank", False):
                 merged[name] = source[name]
     return {name: value for name, value in merged.items() if value is not None}
+
+
+class SureParameters(Parameters):
+    """For what destroys more than one thing at once. The argument's name is no Python identifier."""
+
+    lost = "all data of it"
+
+    def get_fields(self) -> dict[str, Any]:
+        sure = FlagField(required=False, default=False, help_text=f"Must be true: {self.lost} is lost")
+        return super().get_fields() | {_SURE: sure}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs[_SURE]:
+            raise serializers.ValidationError({_SURE: f"must be true, since {self.lost} is lost"})
+        return attrs
 
 
 class PageParameters(Parameters):

@@ -10,7 +10,7 @@ from django.conf import settings
 from pvc_core.config import Config
 from pvc_core.drivers.zookeeper import ZookeeperStore
 from pvc_core.errors import Unavailable
-from pvc_core.ports import Session
+from pvc_core.ports import BlockStore, Session
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 
@@ -41,6 +41,11 @@ class Connection:
         if lost_at is not None and time.monotonic() - lost_at > self._patience:
             raise Unavailable("ZooKeeper has no quorum, or cannot be reached: the cluster's state is not known")
 
+    @property
+    def connected(self) -> bool:
+        """Whether ZooKeeper answers at this moment: what is done under a lock stops while it does not."""
+        return self._lost_at is None
+
     def close(self) -> None:
         self._store.close()
 
@@ -53,6 +58,7 @@ class Connection:
 
 _lock = threading.Lock()
 _connection: Connection | None = None
+_blocks: BlockStore | None = None
 
 
 def config() -> Config:
@@ -82,3 +88,13 @@ def view() -> ClusterView:
 def state() -> ClusterState:
     """For conditional writes. Raises Unavailable without a quorum."""
     return connection().state
+
+
+def blocks() -> BlockStore:
+    """Ceph, for the blocks that another cluster sends through this process."""
+    global _blocks
+    from pvc_core.drivers.ceph import CephBlockStore  # its libraries are large, and most processes never need them
+
+    with _lock:
+        _blocks = _blocks or CephBlockStore(config().ceph)
+        return _blocks

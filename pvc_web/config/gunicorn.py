@@ -14,6 +14,7 @@ from typing import Any
 
 from pvc_core.config import load
 from pvc_core.errors import PvcError
+from pvc_core.memory import return_large_blocks
 
 try:
     _pvc = load()
@@ -39,6 +40,7 @@ def post_worker_init(worker: Any) -> None:  # noqa: ARG001
     from pvc_web.config import cluster
     from pvc_web.vms.specs import usage_by_node
 
+    return_large_blocks()
     get_resolver().url_patterns  # noqa: B018  (imports them)
     try:
         usage_by_node(cluster.view().snapshot())

@@ -27,6 +27,9 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "pvc_web.accounts",
     "pvc_web.tasks",
+    "pvc_web.peers",
+    "pvc_web.schedules",
+    "pvc_web.storage",
     "pvc_web.ui",
 ]
 

@@ -4,7 +4,10 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-API_APPS = ("api", "accounts", "tasks", "cluster", "faults", "nodes", "vms", "networks", "storage")
+# The schedules come before the machines, one of which ``vm/autobackup`` would be otherwise.
+API_APPS = (
+    "api", "accounts", "tasks", "cluster", "faults", "nodes", "peers", "schedules", "vms", "networks", "storage",
+)  # fmt: skip
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="ui:overview")),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta
 
 from pvc_core.model.snapshot import ClusterSnapshot
-from pvc_core.model.storage import Pool, PoolStats, Volume
+from pvc_core.model.storage import ImageSnapshot, Pool, PoolStats, Volume
+from pvc_core.ops.snapshot_steps import vm_snapshots_of_volume
 from pvc_web.api.schema import Document
 
 _IMAGE_FORMAT = 2  # RBD's own; format 1 has long been gone
@@ -20,6 +22,7 @@ class PoolDocument(Document):
     volume_count: int
     tier: Annotated[str, Meta(description="Device class, or default for any")]
     pgs: int
+    replcfg: Annotated[str, Meta(description="Copies of each object, and how many must be there to write")]
     stats: PoolStats
 
 
@@ -51,6 +54,18 @@ class VolumeDocument(Document):
     stats: VolumeStatsDocument
 
 
+class SnapshotDocument(Document):
+    """A snapshot of one volume."""
+
+    pool: str
+    volume: str
+    snapshot: str
+    size: Annotated[str, Meta(description="Of the volume then; for people, in powers of 1024")]
+    timestamp: datetime
+    protected: bool
+    vm: Annotated[str, Meta(description="The machine whose snapshot it is part of; empty: it stands alone")]
+
+
 class CephDocument(Document):
     """Text of a command of Ceph."""
 
@@ -71,7 +86,14 @@ def human_size(size: int) -> str:
 def pool_document(pool: Pool, snapshot: ClusterSnapshot) -> PoolDocument:
     stats = snapshot.storage.pools.get(pool.name) if snapshot.storage else None
     volumes = sum(volume.pool == pool.name for volume in snapshot.volumes.values())
-    return PoolDocument(name=pool.name, volume_count=volumes, tier=pool.tier, pgs=pool.pgs, stats=stats or PoolStats())
+    return PoolDocument(
+        name=pool.name,
+        volume_count=volumes,
+        tier=pool.tier,
+        pgs=pool.pgs,
+        replcfg=f"copies={pool.replicas},mincopies={pool.min_replicas}",
+        stats=stats or PoolStats(),
+    )
 
 
 def volume_document(volume: Volume) -> VolumeDocument:
@@ -93,3 +115,16 @@ def volume_document(volume: Volume) -> VolumeDocument:
         modify_timestamp=volume.modify_timestamp,
     )
     return VolumeDocument(name=volume.name, pool=volume.pool, stats=stats)
+
+
+def snapshot_document(volume: Volume, found: ImageSnapshot, snapshot: ClusterSnapshot) -> SnapshotDocument:
+    owners = [taken.vm for taken in vm_snapshots_of_volume(snapshot, volume.full_name) if taken.name == found.name]
+    return SnapshotDocument(
+        pool=volume.pool,
+        volume=volume.name,
+        snapshot=found.name,
+        size=human_size(found.size),
+        timestamp=datetime.fromtimestamp(found.created, UTC),
+        protected=found.protected,
+        vm=snapshot.vms[owners[0]].vm.name if owners and owners[0] in snapshot.vms else "".join(owners[:1]),
+    )

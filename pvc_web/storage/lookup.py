@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from pvc_core.errors import NotFound
 from pvc_core.model.snapshot import ClusterSnapshot
-from pvc_core.model.storage import Pool, Volume
+from pvc_core.model.storage import ImageSnapshot, Pool, Volume
+from pvc_core.ops.volume_snapshot import find_volume_snapshot
 
 
 def find_pool(name: str) -> Callable[[ClusterSnapshot], Pool]:
@@ -30,5 +31,15 @@ def find_volume(pool: str, name: str) -> Callable[[ClusterSnapshot], Volume]:
         if volume is None:
             raise NotFound(f"there is no volume {name!r} in pool {pool}")
         return volume
+
+    return look
+
+
+def find_snapshot(pool: str, volume: str, name: str) -> Callable[[ClusterSnapshot], tuple[Volume, ImageSnapshot]]:
+    """A look for ``pvc_web.api.lookup.find``."""
+
+    def look(snapshot: ClusterSnapshot) -> tuple[Volume, ImageSnapshot]:
+        found = find_volume(pool, volume)(snapshot)
+        return found, find_volume_snapshot(snapshot, found.full_name, name)
 
     return look

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from pvc_web.api.parameters import FlagField, PageParameters, Parameters, PatternField, SizeField
 
 IMAGE_FORMATS = ("raw", "vmdk", "qcow2", "qed", "vdi", "vpc")
 _REPLICATION = re.compile(r"copies=(\d+),mincopies=(\d+)")
-_SURE = "yes-i-really-mean-it"
 
 
 class ReplicationField(serializers.CharField):
@@ -34,6 +34,18 @@ class PgsParameters(Parameters):
     pgs = serializers.IntegerField(min_value=1, help_text="Number of placement groups, a power of two")
 
 
+class PoolModifyParameters(Parameters):
+    pgs = serializers.IntegerField(
+        required=False, default=None, min_value=1, help_text="New number of placement groups, a power of two"
+    )
+    replcfg = ReplicationField(required=False, default=None, help_text="New replication, such as copies=3,mincopies=2")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if (attrs["pgs"] is None) == (attrs["replcfg"] is None):
+            raise serializers.ValidationError("give either pgs or replcfg")
+        return attrs
+
+
 class PoolAddParameters(PgsParameters):
     replcfg = ReplicationField(help_text="Replication, such as copies=3,mincopies=2")
     tier = serializers.CharField(required=False, default="default", help_text="Device class: hdd, ssd, nvme or default")
@@ -41,18 +53,6 @@ class PoolAddParameters(PgsParameters):
 
 class PoolCreateParameters(PoolAddParameters):
     pool = serializers.CharField(help_text="Name of the pool")
-
-
-class SureParameters(Parameters):
-    """For what destroys more than one thing at once. The argument's name is no Python identifier."""
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {_SURE: FlagField(required=False, default=False, help_text="Must be true: all data of it is lost")}
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if not attrs[_SURE]:
-            raise serializers.ValidationError({_SURE: "must be true, since all data is lost with it"})
-        return attrs
 
 
 class VolumeListParameters(PageParameters):
@@ -86,7 +86,40 @@ class VolumeCloneParameters(Parameters):
     force = FlagField(default=False, help_text="Also where the pool would become more than 80 % full")
 
 
+class SnapshotListParameters(PageParameters):
+    limit = PatternField(help_text="Part of the snapshot's name, as a regular expression")
+    pool = serializers.CharField(required=False, default=None, help_text="Only snapshots in this pool")
+    volume = serializers.CharField(required=False, default=None, help_text="Only snapshots of volumes of this name")
+
+
+class SnapshotAddParameters(Parameters):
+    force = FlagField(default=False, help_text="Also where the pool is more than 80 % full")
+
+
+class SnapshotCreateParameters(SnapshotAddParameters):
+    pool = serializers.CharField(help_text="Name of the pool")
+    volume = serializers.CharField(help_text="Name of the volume")
+    snapshot = serializers.CharField(help_text="Name of the snapshot")
+
+
+class SnapshotModifyParameters(Parameters):
+    new_name = serializers.CharField(required=False, default=None, help_text="New name")
+    protected = FlagField(required=False, default=None, help_text="Whether it is kept from being removed")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if (attrs["new_name"] is None) == (attrs["protected"] is None):
+            raise serializers.ValidationError("give either new_name or protected")
+        return attrs
+
+
 class VolumeUploadParameters(Parameters):
+    @classmethod
+    def read(cls, request: Request) -> dict[str, Any]:
+        """From the query alone where that says what comes, so that the body is left for the view to read."""
+        if "image_format" in request.query_params:
+            return cls.check(request.query_params)
+        return super().read(request)
+
     image_format = serializers.ChoiceField(choices=IMAGE_FORMATS, help_text="Format of the image file")
     file_size = serializers.IntegerField(
         required=False, default=None, min_value=1, help_text="Size of the image file in bytes; refused where it differs"

@@ -72,10 +72,13 @@ class RawUpload(BaseParser):
         return {"file": file}
 
 
-def prepare(directory: Path, length: int) -> None:
-    """Make room for an upload of ``length`` bytes. Raises Conflict when there is not enough."""
+def prepare(directory: Path, length: int | None) -> None:
+    """Make room for an upload of ``length`` bytes, or for one that is not kept. Raises Conflict when there is not
+    enough."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _sweep(directory)
+    if length is None:
+        return
     free = shutil.disk_usage(directory).free
     if length + _RESERVE > free:
         raise Conflict(
@@ -97,7 +100,11 @@ def _sweep(directory: Path) -> None:
     unfinished = Task.objects.unfinished().filter(operation="volume.import")
     needed = {arguments.get("path") for arguments in unfinished.values_list("arguments", flat=True)}
     for path in directory.iterdir():
-        if path.is_file() and str(path) not in needed and time.time() - path.stat().st_mtime > _ABANDONED:
+        if (
+            (path.is_file() or path.is_socket())
+            and str(path) not in needed
+            and time.time() - path.stat().st_mtime > _ABANDONED
+        ):
             path.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from pvc_core.errors import Unavailable
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.storage import StorageStatus
-from pvc_core.ops.pool import PoolCreate, PoolRemove, PoolSetPgs
+from pvc_core.ops.pool import PoolCreate, PoolRemove, PoolSetPgs, PoolSetReplication
 from pvc_core.ops.volume import (
     VolumeClone,
     VolumeCreate,
@@ -23,6 +23,7 @@ from pvc_web.api.answers import json_answer, page_answer
 from pvc_web.api.endpoints import ApiView, reads, writes
 from pvc_web.api.filters import matches
 from pvc_web.api.lookup import find
+from pvc_web.api.parameters import SureParameters
 from pvc_web.api.work import respond
 from pvc_web.cluster.documents import primary_name
 from pvc_web.config import cluster
@@ -35,11 +36,10 @@ from pvc_web.storage.documents import (
 )
 from pvc_web.storage.lookup import find_pool, find_volume
 from pvc_web.storage.serializers import (
-    PgsParameters,
     PoolAddParameters,
     PoolCreateParameters,
     PoolListParameters,
-    SureParameters,
+    PoolModifyParameters,
     VolumeAddParameters,
     VolumeCloneParameters,
     VolumeCreateParameters,
@@ -97,9 +97,16 @@ class PoolDetail(ApiView):
     def post(self, request: Request, pool: str, parameters: dict[str, Any]) -> HttpResponse:
         return _create_pool(request, pool, parameters)
 
-    @writes(PoolSetPgs, summary="Set the number of placement groups", takes=PgsParameters)
+    @writes(
+        PoolSetPgs,
+        PoolSetReplication,
+        summary="Change the placement groups or the copies of a pool",
+        takes=PoolModifyParameters,
+    )
     def put(self, request: Request, pool: str, parameters: dict[str, Any]) -> HttpResponse:
         find(find_pool(pool))
+        if parameters["replcfg"] is not None:
+            return respond(request, PoolSetReplication(pool, *parameters["replcfg"]))
         return respond(request, PoolSetPgs(pool, parameters["pgs"]))
 
     @writes(PoolRemove, summary="Remove a pool with all its volumes", takes=SureParameters)
@@ -162,7 +169,7 @@ class VolumeCloneView(ApiView):
 
 
 class VolumeScanView(ApiView):
-    @writes(VolumeScan, summary="Read anew what Ceph knows of a volume")
+    @writes(VolumeScan, summary="Read anew what Ceph knows of a volume, which may have been made without PVC")
     def post(self, request: Request, pool: str, volume: str) -> HttpResponse:
-        find(find_volume(pool, volume))
+        find(find_pool(pool))
         return respond(request, VolumeScan(pool, volume))

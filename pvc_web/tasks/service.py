@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from pvc_core.errors import Busy, Conflict, Forbidden, NotFound
 from pvc_core.model.task import Role, TaskState
-from pvc_core.ops.base import Operation
+from pvc_core.ops.base import WHOLE_CLUSTER, Operation
 from pvc_web.accounts.models import User
 from pvc_web.config import cluster
 from pvc_web.tasks import broker
@@ -23,7 +23,7 @@ from pvc_web.tasks.notices import notices
 RECHECK_INTERVAL = 3.0  # seconds after which a waiter looks again, in case a notice was lost
 CANCEL_ACTION = "task.cancel"
 
-_SECRET_NAME = re.compile(r"passw|secret|token|key", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"passw|secret|token|key|^configuration$", re.IGNORECASE)
 _SECRET_ATTRIBUTE = re.compile(r"""(\bpassw\w*\s*=\s*)("[^"]*"|'[^']*')""", re.IGNORECASE)  # of libvirt's XML
 
 
@@ -52,6 +52,8 @@ def submit(operation: Operation, user: User | None, *, origin: str = "", parent:
         with transaction.atomic():
             task.save(force_insert=True)
             TaskLock.objects.bulk_create(TaskLock(what=what, task=task) for what in sorted(locks))
+            if TaskLock.objects.filter(what=WHOLE_CLUSTER).exclude(task=task).exists():
+                raise Busy("the whole cluster is being restored; try again when that has ended")
             _audit(user, origin, operation.task_name, task)
             transaction.on_commit(lambda: broker.send([task]))
     except IntegrityError:
@@ -81,6 +83,9 @@ def cancel(task_id: uuid.UUID, user: User | None, *, origin: str = "") -> Task:
             raise Forbidden(f"cancelling {task.operation} needs the role {_role(task).name.lower()}")
         if task.over:
             raise Conflict(f"task {task.id} is over already: {task.state}")
+        kind = Operation.registry.get(task.operation)
+        if kind is not None and not kind.cancellable:
+            raise Conflict(f"{task.operation} cannot be cancelled: it has been decided, and is completed in any case")
         stop([task, *task.children.unfinished().select_for_update(of=("self",))])
         _audit(user, origin, CANCEL_ACTION, task)
     return get(task_id)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from pvc_core.model.snapshot import ClusterSnapshot, ShownState, VmEntry
 from pvc_core.ops.base import Operation
 from pvc_core.ops.vm_devices import VmAttach, VmDetach, VmFlushLocks
 from pvc_core.ops.vm_meta import VmMeta, VmRename, VmTag
 from pvc_core.ops.vm_migrate import VmMigrate, VmMove, VmUnmigrate
+from pvc_core.ops.vm_mirror_second import VmMirrorForce
 from pvc_core.ops.vm_power import VmDisable, VmRestart, VmShutdown, VmStart, VmStop
+from pvc_core.rules.lineage import hindrance
 from pvc_web.api import logs
 from pvc_web.api.answers import json_answer
 from pvc_web.api.endpoints import ApiView, reads, writes
@@ -34,6 +38,17 @@ from pvc_web.vms.serializers import (
 )
 
 
+def _is_led_elsewhere(snapshot: ClusterSnapshot, entry: VmEntry, action: PowerAction) -> bool:
+    """Whether force is needed because another cluster leads the machine, or may."""
+    if action is PowerAction.START:
+        return hindrance(snapshot, entry.vm.uuid, time.time(), cluster.config().timing) != "" or _is_mirror(entry)
+    return action in (PowerAction.STOP, PowerAction.DISABLE) and _is_mirror(entry)
+
+
+def _is_mirror(entry: VmEntry) -> bool:
+    return entry.shown_state is ShownState.MIRROR
+
+
 class VmStateView(ApiView):
     @reads(VmState, "The state of a machine")
     def get(self, request: Request, vm: str) -> HttpResponse:
@@ -46,18 +61,21 @@ class VmStateView(ApiView):
         VmShutdown,
         VmRestart,
         VmDisable,
+        VmMirrorForce,
         summary="Start a machine, or end its run",
         takes=VmStateParameters,
     )
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
-        _, entry = find(find_vm(vm))
+        snapshot, entry = find(find_vm(vm))
         uuid, force = entry.vm.uuid, parameters["force"]
         operation: Operation
         match parameters["state"]:
+            case action if force and _is_led_elsewhere(snapshot, entry, action):
+                operation = VmMirrorForce(uuid, action.value)
             case PowerAction.START:
-                operation = VmStart(uuid, force)
+                operation = VmStart(uuid)
             case PowerAction.STOP:
-                operation = VmStop(uuid, force)
+                operation = VmStop(uuid)
             case PowerAction.SHUTDOWN:
                 operation = VmShutdown(uuid)
             case PowerAction.RESTART:

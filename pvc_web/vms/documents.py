@@ -11,6 +11,8 @@ from pvc_core.model.node import DiskStats, DomainStats, NicStats
 from pvc_core.model.snapshot import ClusterSnapshot, ShownState, VmEntry
 from pvc_core.model.vm import MigrationMethod, Selector, Tag
 from pvc_web.api.schema import Document
+from pvc_web.vms.mirror_documents import MirrorDocument, mirror_document
+from pvc_web.vms.snapshot_documents import VmSnapshotDocument, snapshot_documents
 from pvc_web.vms.specs import spec_of
 
 NOTHING = "None"  # what PVC has always written for a console that is not there
@@ -79,16 +81,6 @@ class NicDocument(Document):
     wr_drops: int
 
 
-class VmSnapshotDocument(Document):
-    """A snapshot of a machine with its disks."""
-
-    name: str
-    timestamp: str
-    age: str
-    rbd_snapshots: tuple[str, ...]
-    xml_diff_lines: tuple[str, ...]
-
-
 class VmDocument(Document):
     """A virtual machine."""
 
@@ -126,6 +118,7 @@ class VmDocument(Document):
     disks: tuple[DiskDocument, ...]
     networks: tuple[NicDocument, ...]
     controllers: tuple[Controller, ...]
+    mirror: MirrorDocument | None
     xml: str
 
 
@@ -172,7 +165,10 @@ class VmLog(Document):
     data: str
 
 
-def vm_document(snapshot: ClusterSnapshot, entry: VmEntry) -> VmDocument:
+def vm_document(
+    snapshot: ClusterSnapshot, entry: VmEntry, snapshots: tuple[VmSnapshotDocument, ...] | None = None
+) -> VmDocument:
+    """``snapshots`` where they are shown with what a list leaves out."""
     vm, meta, status = entry.vm, entry.vm.meta, entry.status
     spec = spec_of(snapshot, vm.uuid) or _UNKNOWN
     stats = _statistics(snapshot, entry)
@@ -197,7 +193,7 @@ def vm_document(snapshot: ClusterSnapshot, entry: VmEntry) -> VmDocument:
         affinity=meta.affinity,
         anti_affinity=meta.anti_affinity,
         tags=vm.tags,
-        snapshots=(),
+        snapshots=snapshot_documents(snapshot, vm.uuid) if snapshots is None else snapshots,
         description=spec.description,
         profile=meta.profile,
         memory=spec.memory,
@@ -215,6 +211,7 @@ def vm_document(snapshot: ClusterSnapshot, entry: VmEntry) -> VmDocument:
         disks=_disks(spec, stats),
         networks=_networks(spec, stats),
         controllers=spec.controllers,
+        mirror=mirror_document(snapshot, vm.uuid),
         xml=snapshot.xmls.get(vm.uuid, ""),
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from rest_framework import serializers
 
 from pvc_core.model.snapshot import ShownState
 from pvc_core.model.vm import MAX_PRIORITY, MigrationMethod, Selector
 from pvc_web.api.parameters import CsvField, EnumField, FlagField, PageParameters, Parameters, PatternField
+from pvc_web.peers.serializers import ApiUriField, TokenField
 
 MAX_DOWNTIME = 300  # milliseconds; what a machine gets that says nothing of it
 
@@ -72,7 +74,11 @@ class VmRemoveParameters(Parameters):
 
 class VmStateParameters(Parameters):
     state = EnumField(PowerAction, help_text="The state to go to")
-    force = FlagField(default=False, help_text="For disable: cut the power rather than shut down")
+    force = FlagField(
+        default=False,
+        help_text="For disable: cut the power rather than shut down; for start, stop and disable of a mirror: promote "
+        "it here without asking the other cluster",
+    )
     wait = FlagField(default=False, help_text="Answer when that state is reached")
 
 
@@ -115,3 +121,127 @@ class VmRenameParameters(Parameters):
 
 class VmDeviceParameters(Parameters):
     xml = serializers.CharField(help_text="The XML of the device, as in the domain XML")
+
+
+class SnapshotParameters(Parameters):
+    snapshot_name = serializers.CharField(help_text="Name of the snapshot")
+
+
+class SnapshotCreateParameters(Parameters):
+    snapshot_name = serializers.CharField(
+        required=False, default="", help_text="Name of the snapshot; the time in UTC, as YYYYMMDDHHMMSS, unless given"
+    )
+
+
+class SnapshotRollbackParameters(SnapshotParameters):
+    keep_config = FlagField(default=False, help_text="Roll back the disks alone, and keep the present configuration")
+
+
+class PlaceParameters(Parameters):
+    """Where files of a machine lie."""
+
+    node = serializers.CharField(
+        required=False, default="", help_text="Node whose directory is meant; the primary coordinator unless given"
+    )
+
+
+class SnapshotExportParameters(PlaceParameters):
+    snapshot_name = serializers.CharField(help_text="The snapshot to export")
+    export_path = serializers.CharField(help_text="Absolute path of a directory of the node, or a store of backups")
+    incremental_parent = serializers.CharField(
+        required=False, default="", help_text="An older snapshot that is exported there: only what differs is written"
+    )
+    verify = FlagField(default=False, help_text="Read all of it back before it counts as complete")
+
+
+class ImportParameters(PlaceParameters):
+    retain_snapshot = FlagField(default=True, help_text="Keep its snapshots, so that increments can differ from them")
+    force = FlagField(default=False, help_text="Even if a pool could then be filled beyond its safe limit")
+    identity_file = serializers.CharField(
+        required=False, default="", help_text="A file of the node with the age identity that decrypts it"
+    )
+
+
+class SnapshotImportParameters(ImportParameters):
+    snapshot_name = serializers.CharField(help_text="The exported snapshot")
+    import_path = serializers.CharField(help_text="The directory or store to which it was exported")
+
+
+class BackupCreateParameters(PlaceParameters):
+    backup_path = serializers.CharField(help_text="Absolute path of a directory of the node, or a store of backups")
+    incremental_parent = serializers.CharField(
+        required=False, default="", help_text="A backup there whose snapshot was retained: only what differs is written"
+    )
+    retain_snapshot = FlagField(default=False, help_text="Keep its snapshot, so that increments can differ from it")
+
+
+class BackupRemoveParameters(PlaceParameters):
+    backup_path = serializers.CharField(help_text="The directory or store in which it is")
+    backup_datestring = serializers.CharField(help_text="The backup's name, such as 20260131235959")
+
+
+class BackupRestoreParameters(ImportParameters):
+    backup_path = serializers.CharField(help_text="The directory or store in which it is")
+    backup_datestring = serializers.CharField(help_text="The backup's name, such as 20260131235959")
+
+
+class DestinationParameters(Parameters):
+    """The destination is a peer that is known here, or given by its address and a key."""
+
+    needs_destination = True
+
+    peer = serializers.CharField(required=False, default="", help_text="The other cluster, by its name here")
+    destination_api_uri = ApiUriField(required=False, default="", help_text="Or by the address of its API")
+    destination_api_key = TokenField(required=False, default="", help_text="and a key of that API")
+    destination_api_verify_ssl = FlagField(default=True, help_text="Whether its certificate must be valid")
+    destination_storage_pool = serializers.CharField(
+        required=False, default="", help_text="Pool of the disks there; pools of the same names unless given"
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        uri, key = bool(attrs["destination_api_uri"]), bool(attrs["destination_api_key"])
+        none = not (attrs["peer"] or uri or key)
+        if uri != key or (attrs["peer"] and uri) or (none and self.needs_destination):
+            raise serializers.ValidationError("give either peer, or destination_api_uri and destination_api_key")
+        return attrs
+
+
+class SnapshotSendParameters(DestinationParameters):
+    snapshot_name = serializers.CharField(help_text="The snapshot to send")
+    incremental_parent = serializers.CharField(
+        required=False, default="", help_text="An older snapshot that both clusters have: only what differs is sent"
+    )
+
+
+class MirrorParameters(DestinationParameters):
+    """Without a destination it is that of the mirror which there is already."""
+
+    needs_destination = False
+
+
+class MirrorCreateParameters(MirrorParameters):
+    goal = serializers.FloatField(
+        required=False, default=None, min_value=0, help_text="Seconds of lag after which a fault is raised; 0 for none"
+    )
+
+
+class MirrorPromoteParameters(MirrorParameters):
+    remove_on_source = FlagField(default=False, help_text="Remove it here once it runs there: a move for good")
+    force = FlagField(
+        default=False, help_text="Promote the copy of THIS cluster without asking the other one, for when that is lost"
+    )
+
+
+class MirrorTakeOverParameters(Parameters):
+    lineage = serializers.CharField(help_text="All promotions of the machine as JSON, the last one being asked for")
+    start = FlagField(default=False, help_text="Whether the machine is to be started")
+
+
+class TransferBeginParameters(Parameters):
+    offer = serializers.JSONField(help_text="The snapshot with its configuration, as another cluster of PVC offers it")
+    source = serializers.CharField(help_text="The fsid of that cluster's Ceph")
+
+
+class TransferPartParameters(Parameters):
+    transfer = serializers.CharField(help_text="The transfer's id")
+    position = serializers.IntegerField(min_value=0, help_text="From which byte of the volume on blocks are sent")

@@ -27,6 +27,7 @@ from pvc_web.vms.serializers import (
     VmModifyParameters,
     VmRemoveParameters,
 )
+from pvc_web.vms.snapshot_documents import differences_to, snapshot_documents
 
 
 def select(snapshot: ClusterSnapshot, parameters: Mapping[str, Any]) -> list[VmEntry]:
@@ -90,7 +91,9 @@ class VmDetail(ApiView):
     @reads(VmDocument, "One machine, by its name or uuid")
     def get(self, request: Request, vm: str) -> HttpResponse:
         snapshot, entry = find(find_vm(vm))
-        return json_answer(vm_document(snapshot, entry))
+        uuid = entry.vm.uuid
+        snapshots = snapshot_documents(snapshot, uuid, differences_to(snapshot.xmls.get(uuid, "")))
+        return json_answer(vm_document(snapshot, entry, snapshots))
 
     @writes(VmDefine, summary="Define a machine; its name is that in the XML", takes=VmDefineParameters)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:

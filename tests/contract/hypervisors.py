@@ -40,7 +40,7 @@ class Guest(Enum):
 
     IDLE = "idle"  # a boot sector that does nothing: answers no power button, lets go of no device
     QUITTER = "quitter"  # one that powers the machine off as soon as it runs
-    LINUX = "linux"  # takes seconds to boot
+    LINUX = "linux"  # takes seconds to boot, and has an agent
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def machine(guest_kind: Guest, disk: Path) -> Machine:
     {disk_xml("vda", disk, readonly=guest_kind is not Guest.LINUX)}
     <interface type='ethernet'><mac address='{mac}'/><model type='virtio'/></interface>
     <console type='pty'/>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <graphics type='vnc' port='-1' listen='127.0.0.1'/>
   </devices>
 </domain>"""
@@ -99,6 +100,10 @@ class HypervisorWorld(Protocol):
 
     def run(self, machine: Machine) -> None:
         """Let a machine that was started do what its guest does, as far as having booted or powered off."""
+        ...
+
+    def frozen(self, machine: Machine) -> bool:
+        """Whether its agent has frozen its file systems."""
         ...
 
     def kill(self, machine: Machine) -> None:
@@ -133,6 +138,8 @@ class FakeHypervisorWorld:
         if guest_kind is Guest.IDLE:
             self.here.deaf.add(made.uuid)
             self.here.clinging.add(made.uuid)
+        if guest_kind is Guest.LINUX:
+            self.here.agents.add(made.uuid)
         return made
 
     def disk(self) -> Path:
@@ -141,6 +148,9 @@ class FakeHypervisorWorld:
     def run(self, machine: Machine) -> None:
         if machine.guest is Guest.QUITTER:
             self.here.power_off(machine.uuid)
+
+    def frozen(self, machine: Machine) -> bool:
+        return machine.uuid in self.here.frozen
 
     def kill(self, machine: Machine) -> None:
         self.here.crash(machine.uuid)
@@ -213,6 +223,11 @@ class LibvirtWorld:
     def run(self, machine: Machine) -> None:
         if machine.guest is Guest.LINUX:
             eventually(lambda: "guest: count" in self.console(machine), timeout=60)
+            eventually(lambda: "state='connected'" in self._hosts[0].virsh("dumpxml", machine.name), timeout=30)
+
+    def frozen(self, machine: Machine) -> bool:
+        console = self.console(machine)
+        return console.count("guest: frozen") > console.count("guest: thawed")
 
     def kill(self, machine: Machine) -> None:
         self._hosts[0].kill_machine(machine.name)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 and forwards to ``target`` (``host:port``) until ``close``."""
+    """Listens on a free port of 127.0.0.1 and forwards to ``target`` (``host:port``) until ``close``.
+
+    ``passed`` counts the bytes towards the target. After as many more as the first of ``cuts`` says, all connections
+    break, once; then the next one holds."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.partition(":")
@@ -16,6 +20,8 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self.cuts: list[int] = []
+        self.passed = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -57,15 +63,34 @@ class Proxy:
         if not self._open:
             writer.transport.abort()
             return
-        other_reader, other_writer = await asyncio.open_connection(*self._target)
+        try:
+            other_reader, other_writer = await asyncio.open_connection(*self._target)
+        except ConnectionError:  # the target is down
+            writer.transport.abort()
+            return
         ends = {writer, other_writer}
         self._writers |= ends
-        await asyncio.gather(self._pump(reader, other_writer), self._pump(other_reader, writer))
+        await asyncio.gather(self._pump(reader, other_writer, self._count), self._pump(other_reader, writer))
         self._writers -= ends
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _count(self, size: int) -> None:
+        self.passed += size
+        if self.cuts:
+            self.cuts[0] -= size
+            if self.cuts[0] < 0:
+                self.cuts.pop(0)
+                for writer in self._writers:
+                    writer.transport.abort()
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        count: Callable[[int], None] = lambda _: None,
+    ) -> None:
         try:
             while data := await reader.read(65536):
+                count(len(data))
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()

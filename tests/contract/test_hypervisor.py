@@ -133,11 +133,46 @@ def test_what_does_not_exist_is_not_found(hypervisors: HypervisorWorld, idle: Ma
         lambda: hypervisors.here.attach(MISSING, disk),
         lambda: hypervisors.here.detach(MISSING, disk, 1),
         lambda: hypervisors.here.detach(idle.uuid, disk, 1),
+        lambda: hypervisors.here.freeze(MISSING),
+        lambda: hypervisors.here.pause(MISSING),
         lambda: hypervisors.here.migrate(MISSING, hypervisors.target, 300, ignore, never),
     ):
         with pytest.raises(NotFound):
             call()
     hypervisors.here.destroy(MISSING)
+
+
+def test_a_paused_machine_stands_still_until_it_is_released(hypervisors: HypervisorWorld, idle: Machine) -> None:
+    before = hypervisors.here.domains()[idle.uuid]
+    for _ in range(2):
+        hypervisors.here.pause(idle.uuid)
+        assert run_of(hypervisors.here, idle) is DomainRun.PAUSED
+    for _ in range(2):
+        hypervisors.here.release(idle.uuid)
+        assert hypervisors.here.domains()[idle.uuid] == before
+
+
+def test_a_guest_without_agent_cannot_be_frozen(hypervisors: HypervisorWorld, idle: Machine) -> None:
+    assert not hypervisors.here.freeze(idle.uuid)
+    hypervisors.here.release(idle.uuid)
+    assert run_of(hypervisors.here, idle) is DomainRun.RUNNING
+
+
+def test_an_agent_freezes_the_guest_until_it_is_released(hypervisors: HypervisorWorld) -> None:
+    machine = hypervisors.machine(Guest.LINUX)
+    hypervisors.here.start(machine.xml)
+    hypervisors.run(machine)
+    for _ in range(2):
+        assert hypervisors.here.freeze(machine.uuid)
+        hypervisors.here.pause(machine.uuid)
+        assert hypervisors.frozen(machine)
+        hypervisors.here.release(machine.uuid)
+        assert run_of(hypervisors.here, machine) is DomainRun.RUNNING
+        assert not hypervisors.frozen(machine)
+
+
+def test_nothing_is_released_that_is_not_there(hypervisors: HypervisorWorld) -> None:
+    hypervisors.here.release(MISSING)
 
 
 def test_statistics_are_of_the_domains_that_run(hypervisors: HypervisorWorld, idle: Machine) -> None:
@@ -198,6 +233,9 @@ def test_while_libvirt_is_away_every_call_says_so_and_the_machines_run_on(
         hypervisors.here.statistics,
         lambda: hypervisors.here.destroy(idle.uuid),
         lambda: hypervisors.here.shutdown(idle.uuid),
+        lambda: hypervisors.here.freeze(idle.uuid),
+        lambda: hypervisors.here.pause(idle.uuid),
+        lambda: hypervisors.here.release(idle.uuid),
     ):
         with pytest.raises(DriverUnavailable):
             call()

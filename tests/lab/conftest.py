@@ -17,7 +17,7 @@ from lab import namespaces, network
 from lab.cluster import Cluster
 from lab.drive import Driver
 
-NAME = "citest"
+NAME = os.environ.get("PVC_TEST_CLUSTER", "citest")
 PVC_LAB = str(Path(sys.executable).with_name("pvc-lab"))
 
 

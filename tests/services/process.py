@@ -10,9 +10,15 @@ django.setup()
 
 import tests.services.probes  # noqa: E402, F401  (registers them)
 from pvc_core.drivers.clock import SystemClock  # noqa: E402
+from pvc_core.fakes.benchmark import FakeBench, FakeResults  # noqa: E402
 from pvc_core.fakes.blocks import FakeBlocks  # noqa: E402
+from pvc_core.fakes.commands import FakeCommands  # noqa: E402
 from pvc_core.fakes.hypervisor import FakeHypervisor  # noqa: E402
 from pvc_core.fakes.network import FakeNetwork  # noqa: E402
+from pvc_core.fakes.osds import FakeOsdMap, FakeOsds  # noqa: E402
+from pvc_core.fakes.peers import FakePeers  # noqa: E402
+from pvc_core.fakes.schedules import FakeReports, FakeSchedules  # noqa: E402
+from pvc_core.fakes.targets import FakeTargets  # noqa: E402
 from pvc_core.model.task import Lane  # noqa: E402
 from pvc_core.ops.base import Tools  # noqa: E402
 from pvc_tasks import beat  # noqa: E402
@@ -29,6 +35,15 @@ def make_tools() -> Tools:
         blocks=FakeBlocks(),
         hypervisor=FakeHypervisor(),
         network=FakeNetwork(),
+        osds=FakeOsds(),
+        osd_map=FakeOsdMap(),
+        bench=FakeBench(),
+        benchmarks=FakeResults(),
+        peers=FakePeers(),
+        targets=FakeTargets(),
+        schedules=FakeSchedules(),
+        reports=FakeReports(),
+        commands=FakeCommands(),
     )
 
 

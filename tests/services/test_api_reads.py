@@ -12,10 +12,15 @@ from django.test.utils import CaptureQueriesContext
 from jsonschema import Draft202012Validator
 from rest_framework.test import APIClient
 
+from pvc_core.errors import Conflict
+from pvc_core.model.benchmark import BenchmarkResult
+from pvc_core.model.storage import Osd
 from pvc_core.model.task import Role
+from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_web.config import cluster as connections
 from pvc_web.storage.documents import human_size
+from pvc_web.storage.results import StoredBenchmarks
 from tests.services import world
 
 ANSWERS = (
@@ -38,10 +43,16 @@ ANSWERS = (
     "/network/100",
     "/storage/ceph/status",
     "/storage/ceph/utilization",
+    "/storage/ceph/benchmark",
+    "/storage/ceph/osd",
+    "/storage/ceph/osd/7",
+    "/storage/ceph/osd/7/state",
     "/storage/ceph/pool",
     "/storage/ceph/pool/vms",
     "/storage/ceph/volume",
     "/storage/ceph/volume/vms/web_disk0",
+    "/storage/ceph/snapshot",
+    "/storage/ceph/snapshot/vms/kept/first",
     "/faults",
     f"/faults/{world.FAULT.id}",
     "/tasks",
@@ -51,6 +62,7 @@ ANSWERS = (
 @pytest.fixture
 def viewer(api: Callable[[Role | None], APIClient], cluster: ClusterState) -> APIClient:
     world.populate(cluster)
+    cluster.transaction().create(records.volume("vms", "kept"), world.KEPT).commit()
     return api(Role.VIEWER)
 
 
@@ -257,7 +269,7 @@ def test_status_adds_up(viewer: APIClient) -> None:
     assert status["nodes"] == {"total": 2, "run,ready": 2}
     assert status["vms"] == {"total": 2, "start": 1, "stop": 1}
     assert status["osds"] == {"total": 3, "up,in": 3}
-    assert (status["networks"], status["pools"], status["volumes"]) == (1, 1, 2)
+    assert (status["networks"], status["pools"], status["volumes"]) == (1, 1, 3)
     assert status["resources"]["memory"] == {
         "total": 32000,
         "used": 8000,
@@ -297,6 +309,22 @@ def test_without_a_primary_there_is_no_content(api: Callable[[Role | None], APIC
     assert (answer.status_code, answer.content) == (204, b"")
 
 
+def test_snapshots_of_volumes_are_found_by_name_pool_and_volume(viewer: APIClient) -> None:
+    (found,) = get(viewer, "/storage/ceph/snapshot", limit="^fir", pool="vms", volume="kept")
+    assert found == {
+        "pool": "vms",
+        "volume": "kept",
+        "snapshot": "first",
+        "size": "2048M",
+        "timestamp": "2023-11-14T22:13:20Z",
+        "protected": True,
+        "vm": "",
+    }
+    assert get(viewer, "/storage/ceph/snapshot", limit="second") == []
+    assert get(viewer, "/storage/ceph/snapshot", volume="db_disk0") == []
+    assert "'nopool'" in refused(viewer, "/storage/ceph/snapshot", 404, pool="nopool")
+
+
 def test_the_size_of_a_volume_is_for_people(viewer: APIClient) -> None:
     stats = get(viewer, "/storage/ceph/volume/vms/web_disk0")["stats"]
     assert (stats["size"], stats["objects"], stats["object_size"]) == ("4096M", 1024, 4194304)
@@ -331,6 +359,8 @@ def test_a_bridged_network_has_the_keys_of_a_managed_one(viewer: APIClient) -> N
         "/storage/ceph/pool/nopool",
         "/storage/ceph/volume/vms/novolume",
         "/storage/ceph/volume/nopool/web_disk0",
+        "/storage/ceph/snapshot/vms/kept/nosnapshot",
+        "/storage/ceph/snapshot/vms/novolume/first",
         "/nothing/here",
     ],
 )
@@ -353,3 +383,52 @@ def test_the_number_of_queries_does_not_grow_with_the_cluster(viewer: APIClient,
             get(viewer, path)
         assert len(queries) == (4 if path == "/tasks" else 1), path  # the token, and the tasks themselves
     assert len(get(viewer, "/vm")) == 52
+
+
+def test_an_osd_is_shown_as_documented(viewer: APIClient, cluster: ClusterState) -> None:
+    cluster.transaction().create(records.osd(7), Osd(7, "node2", "/dev/sdb", "/dev/sdd2", 1 << 30, "1c2d")).commit()
+    cluster.transaction().create(records.osd(8), Osd(8, "node1", "/dev/sdb")).commit()
+    assert get(viewer, "/storage/ceph/osd/7") == {
+        "id": "7",
+        "device": "/dev/sdb",
+        "db_device": "/dev/sdd2",
+        "stats": {
+            "uuid": "1c2d",
+            "up": 1,
+            "in": 1,
+            "primary_affinity": 1.0,
+            "weight": 0.5,
+            "reweight": 1.0,
+            "node": "node2",
+            "used": "2048M",
+            "avail": "6144M",
+            "wr_ops": 12,
+            "wr_data": 4096,
+            "rd_ops": 0,
+            "rd_data": 0,
+            "state": "up,in",
+            "kb": 8 << 20,
+            "pgs": 32,
+            "utilization": 25.0,
+            "var": 1.1,
+            "device_class": "ssd",
+        },
+    }
+    assert [osd["id"] for osd in get(viewer, "/storage/ceph/osd")] == ["7", "8"]
+    assert [osd["id"] for osd in get(viewer, "/storage/ceph/osd", limit="^8$")] == ["8"]
+    assert get(viewer, "/storage/ceph/osd/7/state") == {"state": "up,in"}
+    assert get(viewer, "/storage/ceph/osd/8/state") == {"state": "unknown"}
+    assert "there is no OSD 9; there are 7, 8" in refused(viewer, "/storage/ceph/osd/9", 404)
+
+
+def test_benchmarks_are_kept_and_found_by_name(viewer: APIClient) -> None:
+    results = StoredBenchmarks()
+    for job in ("old", "new"):
+        results.add(job, BenchmarkResult("vms", "node1", 1.0, 1 << 30, 60))
+    with pytest.raises(Conflict, match="there is a benchmark new already"):
+        results.add("new", BenchmarkResult("vms", "node1", 1.0, 1 << 30, 60))
+    assert (results.has("old"), results.has("x")) == (True, False)
+    assert [row["job"] for row in get(viewer, "/storage/ceph/benchmark")] == ["new", "old"]
+    (row,) = get(viewer, "/storage/ceph/benchmark", job="old")
+    assert (row["test_format"], row["benchmark_result"]["pool"]) == (3, "vms")
+    assert "there is no benchmark 'x'" in refused(viewer, "/storage/ceph/benchmark", 404, job="x")

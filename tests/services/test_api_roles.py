@@ -22,6 +22,9 @@ NEEDED: dict[str, dict[str, Role | None]] = {
     "docs": {"get": None},
     "login": {"post": None},
     "logout": {"post": None},
+    "backup": {"get": ADMINISTRATOR},
+    "restore": {"post": ADMINISTRATOR},
+    "initialize": {"post": ADMINISTRATOR},
     "status": {"get": VIEWER, "post": ADMINISTRATOR},
     "status/primary_node": {"get": VIEWER},
     "faults": {"get": VIEWER, "put": OPERATOR, "delete": OPERATOR},
@@ -35,6 +38,16 @@ NEEDED: dict[str, dict[str, Role | None]] = {
     "node/<str:node>/coordinator-state": {"get": VIEWER, "post": OPERATOR},
     "node/<str:node>/domain-state": {"get": VIEWER, "post": OPERATOR},
     "node/<str:node>/log": {"get": VIEWER},
+    "schedules/backup": {"get": VIEWER, "post": ADMINISTRATOR},
+    "schedules/backup/<str:name>": {"get": VIEWER, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "schedules/backup/<str:name>/preview": {"post": OPERATOR},
+    "schedules/backup/<str:name>/tests": {"get": VIEWER, "post": OPERATOR},
+    "schedules/mirror": {"get": VIEWER, "post": ADMINISTRATOR},
+    "schedules/mirror/<str:name>": {"get": VIEWER, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "schedules/target": {"get": VIEWER, "post": ADMINISTRATOR},
+    "schedules/target/<str:name>": {"get": VIEWER, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "vm/autobackup": {"post": OPERATOR},
+    "vm/automirror": {"post": OPERATOR},
     "vm": {"get": VIEWER, "post": ADMINISTRATOR},
     "vm/<str:vm>": {"get": VIEWER, "post": ADMINISTRATOR, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
     "vm/<str:vm>/state": {"get": VIEWER, "post": OPERATOR},
@@ -45,10 +58,40 @@ NEEDED: dict[str, dict[str, Role | None]] = {
     "vm/<str:vm>/console": {"get": VIEWER},
     "vm/<str:vm>/device": {"post": OPERATOR, "delete": OPERATOR},
     "vm/<str:vm>/locks": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/snapshot": {"get": VIEWER, "post": OPERATOR, "delete": ADMINISTRATOR},
+    "vm/<str:vm>/snapshot/rollback": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/snapshot/export": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/snapshot/import": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/backup": {"post": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "vm/<str:vm>/restore": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/snapshot/send": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/transfer": {"get": VIEWER, "post": ADMINISTRATOR},
+    "vm/<str:vm>/transfer/<str:snapshot>": {"get": VIEWER, "post": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "vm/<str:vm>/transfer/<str:snapshot>/<str:pool>/<str:volume>": {"put": ADMINISTRATOR},
+    "peers": {"get": VIEWER, "post": ADMINISTRATOR},
+    "peers/<str:peer>": {"get": VIEWER, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
+    "mirrors": {"get": VIEWER},
+    "vm/<str:vm>/mirror": {"get": VIEWER, "delete": ADMINISTRATOR},
+    "vm/<str:vm>/mirror/create": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/mirror/promote": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/mirror/resync": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/mirror/take-back": {"post": ADMINISTRATOR},
+    "vm/<str:vm>/mirror/take-over": {"post": ADMINISTRATOR},
     "network": {"get": VIEWER, "post": ADMINISTRATOR},
     "network/<str:vni>": {"get": VIEWER, "post": ADMINISTRATOR, "put": ADMINISTRATOR, "delete": ADMINISTRATOR},
     "storage/ceph/status": {"get": VIEWER},
     "storage/ceph/utilization": {"get": VIEWER},
+    "storage/ceph/benchmark": {"get": VIEWER, "post": ADMINISTRATOR},
+    "storage/ceph/option": {"post": ADMINISTRATOR},
+    "storage/ceph/osd": {"get": VIEWER, "post": ADMINISTRATOR},
+    "storage/ceph/osd/<int:osd>": {
+        "get": VIEWER,
+        "post": ADMINISTRATOR,
+        "put": ADMINISTRATOR,
+        "delete": ADMINISTRATOR,
+    },
+    "storage/ceph/osd/<int:osd>/state": {"get": VIEWER, "post": ADMINISTRATOR},
+    "storage/ceph/osddb": {"post": ADMINISTRATOR},
     "storage/ceph/pool": {"get": VIEWER, "post": ADMINISTRATOR},
     "storage/ceph/pool/<str:pool>": {
         "get": VIEWER,
@@ -66,9 +109,17 @@ NEEDED: dict[str, dict[str, Role | None]] = {
     "storage/ceph/volume/<str:pool>/<str:volume>/clone": {"post": ADMINISTRATOR},
     "storage/ceph/volume/<str:pool>/<str:volume>/scan": {"post": OPERATOR},
     "storage/ceph/volume/<str:pool>/<str:volume>/upload": {"post": ADMINISTRATOR},
+    "storage/ceph/snapshot": {"get": VIEWER, "post": ADMINISTRATOR},
+    "storage/ceph/snapshot/<str:pool>/<str:volume>/<str:snapshot>": {
+        "get": VIEWER,
+        "post": ADMINISTRATOR,
+        "put": ADMINISTRATOR,
+        "delete": ADMINISTRATOR,
+    },
+    "storage/ceph/snapshot/<str:pool>/<str:volume>/<str:snapshot>/rollback": {"post": ADMINISTRATOR},
 }
 # These are complete as they are, so they are accepted from whoever may make them.
-NEEDS_NOTHING = {("faults", "put"), ("faults", "delete")}
+NEEDS_NOTHING = {("faults", "put"), ("faults", "delete"), ("backup", "get")}
 
 CALLS = [(path, method, role) for path, methods in NEEDED.items() for method, role in methods.items()]
 
@@ -96,7 +147,7 @@ def test_a_call_is_open_to_its_role_and_to_no_lesser_one(
     url = f"/{PREFIX}{path}"
     for placeholder in ("node", "vm", "pool", "volume", "task", "fault"):
         url = url.replace(f"<str:{placeholder}>", "nothing-of-this-name")
-    url = url.replace("<str:vni>", "4000")
+    url = url.replace("<str:vni>", "4000").replace("<int:osd>", "4000")
 
     if needed is None:
         assert getattr(api(None), method)(url).status_code not in (403, 404)

@@ -30,6 +30,7 @@ def client(api: Callable[[Role | None], APIClient], cluster: ClusterState) -> AP
     """An administrator's, of a populated cluster with a volume that no machine uses."""
     world.populate(cluster)
     cluster.transaction().create(records.volume("vms", "free"), world.volume("free")).commit()
+    cluster.transaction().create(records.volume("vms", "kept"), world.KEPT).commit()
     return api(Role.ADMINISTRATOR)
 
 
@@ -68,7 +69,7 @@ CALLS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
     ("put", "/vm/web", {"xml": world.RUNNING.xml, "restart": "yes"}, "vm.modify", {"vm": world.WEB, "restart": True}),
     ("delete", "/vm/db", {}, "vm.undefine", {"vm": world.DB}),
     ("delete", "/vm/db", {"delete_disks": "true"}, "vm.remove", {"vm": world.DB}),
-    ("post", f"/vm/{world.DB}/state", {"state": "start"}, "vm.start", {"vm": world.DB, "force": False}),
+    ("post", f"/vm/{world.DB}/state", {"state": "start"}, "vm.start", {"vm": world.DB}),
     ("post", "/vm/web/state", {"state": "stop"}, "vm.stop", {"vm": world.WEB}),
     ("post", "/vm/web/state", {"state": "shutdown"}, "vm.shutdown", {"vm": world.WEB}),
     ("post", "/vm/web/state", {"state": "restart"}, "vm.restart", {"vm": world.WEB}),
@@ -152,6 +153,26 @@ CALLS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
     ("delete", "/faults", {}, "fault.delete", {"fault": ""}),
     (
         "post",
+        "/storage/ceph/osd",
+        {"node": "node1", "device": "/dev/sdb", "weight": "0.5", "ext_db_size": "20G", "osd_count": "2"},
+        "osd.add",
+        {"node": "node1", "weight": 0.5, "count": 2, "db_ratio": 0.0, "db_size": 20 * world.GIB},
+    ),
+    (
+        "post",
+        "/storage/ceph/osd/7",
+        {"new_device": "detect:INTEL:800GB:0", "force": "true"},
+        "osd.replace",
+        {"osd": 7, "device": "detect:INTEL:800GB:0", "old_device": "", "weight": None, "force": True},
+    ),
+    ("put", "/storage/ceph/osd/7", {"device": "/dev/sdc"}, "osd.refresh", {"osd": 7, "device": "/dev/sdc"}),
+    ("delete", "/storage/ceph/osd/7", {"yes-i-really-mean-it": "yes", "force": "1"}, "osd.remove", {"force": True}),
+    ("post", "/storage/ceph/osd/7/state", {"state": "out", "force": "1"}, "osd.set_state", {"osd": 7, "state": "out"}),
+    ("post", "/storage/ceph/osddb", {"node": "node2", "device": "/dev/sdd"}, "osd.create_db_group", {"node": "node2"}),
+    ("post", "/storage/ceph/option", {"option": "noout", "action": "unset"}, "osd.set_flag", {"on": False}),
+    ("post", "/storage/ceph/benchmark", {"pool": "vms", "name": "x"}, "storage.benchmark", {"pool": "vms", "job": "x"}),
+    (
+        "post",
         "/storage/ceph/pool",
         {"pool": "fast", "pgs": "64", "replcfg": "copies=3,mincopies=2", "tier": "nvme"},
         "pool.create",
@@ -194,6 +215,35 @@ CALLS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
         {"new_volume": "copy", "force": "true"},
         "volume.clone",
         {"name": "free", "new_name": "copy", "force": True},
+    ),
+    (
+        "put",
+        "/storage/ceph/pool/vms",
+        {"replcfg": "copies=2,mincopies=1"},
+        "pool.set_replication",
+        {"name": "vms", "replicas": 2, "min_replicas": 1},
+    ),
+    (
+        "post",
+        "/storage/ceph/snapshot",
+        {"pool": "vms", "volume": "free", "snapshot": "s", "force": "true"},
+        "volume.snapshot.create",
+        {"pool": "vms", "name": "free", "snapshot": "s", "force": True},
+    ),
+    ("post", "/storage/ceph/snapshot/vms/free/s", {}, "volume.snapshot.create", {"snapshot": "s", "force": False}),
+    (
+        "put",
+        "/storage/ceph/snapshot/vms/kept/first",
+        {"new_name": "s"},
+        "volume.snapshot.rename",
+        {"name": "kept", "snapshot": "first", "new_name": "s"},
+    ),
+    (
+        "put",
+        "/storage/ceph/snapshot/vms/kept/first",
+        {"protected": "false"},
+        "volume.snapshot.protect",
+        {"snapshot": "first", "protected": False},
     ),
     ("post", "/storage/ceph/volume/vms/free/scan", {}, "volume.scan", {"pool": "vms", "name": "free"}),
 ]
@@ -272,7 +322,11 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("post", "/network", {"vni": "5", "description": "d", "nettype": "managed"}, "not available yet"),
     ("post", "/storage/ceph/pool", {"pool": "p", "pgs": "8", "replcfg": "3"}, "copies=3,mincopies=2"),
     ("delete", "/storage/ceph/pool/vms", {}, "yes-i-really-mean-it: "),
+    ("delete", "/storage/ceph/osd/7", {}, "yes-i-really-mean-it: "),
+    ("post", "/storage/ceph/option", {"option": "noway", "action": "set"}, "'noway' is no option of OSDs"),
     ("put", "/storage/ceph/volume/vms/free", {"new_size": "1G"}, "only grow"),
+    ("put", "/storage/ceph/pool/vms", {}, "either pgs or replcfg"),
+    ("put", "/storage/ceph/snapshot/vms/kept/first", {}, "either new_name or protected"),
     ("put", "/storage/ceph/volume/vms/free", {}, "either new_size or new_name"),
     ("put", "/storage/ceph/volume/vms/free", {"new_size": "8G", "new_name": "x"}, "either new_size or new_name"),
 ]

@@ -259,6 +259,19 @@ def test_a_parent_gives_up_on_children_that_take_too_long(workers: Workers, oper
     assert lines(path)[-1] == "undone"
 
 
+def test_the_very_first_schedule_is_noticed(user: Users, cluster: ClusterState, path: str) -> None:
+    scheduler = Scheduler(app=broker.app)
+    scheduler.tick()
+    interval = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
+    PeriodicTask.objects.create(name="probe", task="test.probe", kwargs=f'{{"path": "{path}"}}', interval=interval)
+
+    def submitted() -> bool:
+        scheduler.tick()
+        return Task.objects.exists()
+
+    until(submitted)
+
+
 def test_a_schedule_submits_its_operation(user: Users, cluster: ClusterState, path: str) -> None:
     interval = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
     PeriodicTask.objects.create(

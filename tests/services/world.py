@@ -23,7 +23,7 @@ from pvc_core.model.node import (
     PluginResult,
     Primary,
 )
-from pvc_core.model.storage import Pool, PoolStats, StorageStatus, Volume
+from pvc_core.model.storage import ImageSnapshot, OsdStats, Pool, PoolStats, StorageStatus, Volume
 from pvc_core.model.vm import MigrationMethod, RunState, Selector, Tag, Vm, VmMeta, VmSize, VmState, VmStatus
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
@@ -125,6 +125,9 @@ def volume(name: str, size: int = 4 * GIB) -> Volume:
     return Volume("vms", name, size, id="abc", features=("layering",), create_timestamp="Mon Jan  1 00:00:00 2024")
 
 
+KEPT = replace(volume("kept"), snapshots=(ImageSnapshot("first", 2 * GIB, 1_700_000_000.0, protected=True),))
+
+
 def add_machine(state: ClusterState, machine: Machine) -> None:
     vm = replace(machine.vm, size=VmSize(machine.memory, 2))
     transaction = state.transaction()
@@ -160,12 +163,32 @@ def populate(state: ClusterState) -> None:
     connections.view().settle()
 
 
+OSD_STATS = OsdStats(
+    up=True,
+    in_=True,
+    node="node2",
+    uuid="1c2d",
+    weight=0.5,
+    reweight=1.0,
+    pgs=32,
+    kb=8 << 20,
+    used_kb=2 << 20,
+    avail_kb=6 << 20,
+    utilization=25.0,
+    variance=1.1,
+    write_ops=12,
+    write_bytes=4096,
+    device_class="ssd",
+)
+
+
 def storage_status() -> StorageStatus:
     return StorageStatus(
         time=0.0,
         health="HEALTH_WARN",
         health_messages=("noout is set",),
         osd_states={"up,in": 3},
+        osds={7: OSD_STATS},
         total_kb=3000,
         used_kb=600,
         free_kb=2400,

@@ -89,3 +89,8 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, more: dict[str, Any], m
         load(tmp_path, **more)
     assert str(tmp_path / "pvc.conf") in str(refused.value)
     assert message in str(refused.value)
+
+
+def test_a_nodes_addresses_are_kept_in_their_shortest_form(tmp_path: Path) -> None:
+    config = load(tmp_path, node={"name": "n1", "addresses": {"cluster": "FD00:0::0001/64"}})
+    assert config.node.addresses.cluster == "fd00::1/64"

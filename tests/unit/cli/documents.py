@@ -163,6 +163,16 @@ VOLUME = {
     "stats": {"size": "10G", "objects": 2560, "order": 22, "format": 2, "snapshot_count": 0, "features": ["layering"]},
 }
 
+VOLUME_SNAPSHOT = {
+    "pool": "vms",
+    "volume": "web_root",
+    "snapshot": "before_upgrade",
+    "size": "10G",
+    "timestamp": "2026-01-02T03:04:05Z",
+    "protected": True,
+    "vm": "",
+}
+
 STATUS = {
     "cluster_health": {"health": 75, "messages": ["node2: is dead"]},
     "node_health": {"node1": {"health": 100, "messages": []}, "node2": {"health": 25, "messages": ["no sign of life"]}},

@@ -75,6 +75,12 @@ LISTS = [
     (["network", "list"], "/network", [documents.network()], "100"),
     (["storage", "pool", "list"], "/storage/ceph/pool", [documents.POOL], "vms"),
     (["storage", "volume", "list"], "/storage/ceph/volume", [documents.VOLUME], "web_root"),
+    (
+        ["storage", "volume", "snapshot", "list"],
+        "/storage/ceph/snapshot",
+        [documents.VOLUME_SNAPSHOT],
+        "before_upgrade",
+    ),
 ]
 PARTS = [
     (["vm", "tag", "get", "web"], "/vm/web/tags", {"name": "web", "tags": documents.vm()["tags"]}, "production"),

@@ -17,6 +17,8 @@ DESTRUCTIVE = [
     ("vm remove web", "DELETE", "/vm/web"),
     ("vm undefine web", "DELETE", "/vm/web"),
     ("vm rename web www", "POST", "/vm/web/rename"),
+    ("vm snapshot remove web first", "DELETE", "/vm/web/snapshot"),
+    ("vm snapshot rollback web first", "POST", "/vm/web/snapshot/rollback"),
     ("network remove 100", "DELETE", "/network/100"),
     ("cluster fault ack-all", "PUT", "/faults"),
     ("cluster fault delete-all", "DELETE", "/faults"),
@@ -24,6 +26,9 @@ DESTRUCTIVE = [
     ("storage pool set-pgs vms 64", "PUT", "/storage/ceph/pool/vms"),
     ("storage volume remove vms v", "DELETE", "/storage/ceph/volume/vms/v"),
     ("storage volume rename vms v w", "PUT", "/storage/ceph/volume/vms/v"),
+    ("storage pool set-replcfg vms copies=2,mincopies=1", "PUT", "/storage/ceph/pool/vms"),
+    ("storage volume snapshot rollback vms v s", "POST", "/storage/ceph/snapshot/vms/v/s/rollback"),
+    ("storage volume snapshot remove vms v s", "DELETE", "/storage/ceph/snapshot/vms/v/s"),
     ("storage volume resize vms v 20G", "PUT", "/storage/ceph/volume/vms/v"),
 ]
 
@@ -119,6 +124,21 @@ def test_what_destroys_is_confirmed(pvc, api, arguments: str, method: str, path:
             "/storage/ceph/volume/vms/v",
             {"new_size": "20G", "force": True},
         ),
+        (
+            "storage pool set-replcfg vms copies=2,mincopies=1 -y",
+            "PUT",
+            "/storage/ceph/pool/vms",
+            {"replcfg": "copies=2,mincopies=1"},
+        ),
+        (
+            "storage volume snapshot add vms v s -f",
+            "POST",
+            "/storage/ceph/snapshot",
+            {"pool": "vms", "volume": "v", "snapshot": "s", "force": True},
+        ),
+        ("storage volume snapshot rename vms v s t", "PUT", "/storage/ceph/snapshot/vms/v/s", {"new_name": "t"}),
+        ("storage volume snapshot protect vms v s", "PUT", "/storage/ceph/snapshot/vms/v/s", {"protected": True}),
+        ("storage volume snapshot unprotect vms v s", "PUT", "/storage/ceph/snapshot/vms/v/s", {"protected": False}),
         ("storage volume rename vms v w -y", "PUT", "/storage/ceph/volume/vms/v", {"new_name": "w"}),
         (
             "storage volume clone vms v w",

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from pvc_core.errors import DriverUnavailable
+from pvc_core.fakes.blocks import FakeBlocks
 from pvc_core.fakes.clock import FakeClock
 from pvc_core.fakes.store import FakeCluster
+from pvc_core.model.mirror import Lineage, Mirror, MirrorRole, Promotion
 from pvc_core.model.node import Primary
 from pvc_core.model.storage import StorageStatus
+from pvc_core.model.vm_snapshot import Quiesced, SnapshotDisk, VmSnapshot
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
@@ -123,3 +126,32 @@ def test_silence_of_the_storage_is_trouble_until_it_answers(world: World) -> Non
     world.reporter.report()
     assert world.reporter.trouble == ""
     assert world.shown() is not None
+
+
+def test_what_a_mirror_lacks_is_counted(world: World) -> None:
+    blocks = FakeBlocks()
+    blocks.create_pool("vms", 32, 3, 2, "default")
+    blocks.create("vms", "disk1", 8 << 20)
+    blocks.create_snapshot("vms", "disk1", "s1")
+    lineage = Lineage((Promotion(1, "fsid", "", forced=False, time=0.0),))
+    mirror = Mirror("vm1", "west", MirrorRole.PRIMARY, lineage, shared="s1")
+    taken = VmSnapshot("vm1", "s1", 0.0, Quiesced.OFF, (SnapshotDisk("vms/disk1", 8 << 20),))
+    world.state.store.ensure(records.vm_snapshots("vm1"))
+    world.state.put(records.mirror("vm1"), mirror)
+    world.state.put(records.vm_snapshot("vm1", "s1"), taken)
+    world.state.put(records.PRIMARY, Primary("n1", 1))
+    view = ClusterView(world.state.store)
+    view.start()
+    reporter = StorageReporter(Leadership("n1", world.state), world.state, view, world.clock, lambda: blocks)
+    reporter.report()
+    assert world.shown() is not None
+    assert world.shown().unsent == {"vm1": 0}  # type: ignore[union-attr]
+    with blocks.open("vms", "disk1", writable=True) as image:
+        image.write(1 << 20, b"x" * 4096)
+    world.clock.advance(40)
+    reporter.report()
+    assert world.shown().unsent["vm1"] >= 4096  # type: ignore[union-attr]
+    world.state.put(records.mirror("vm1"), replace(mirror, role=MirrorRole.SECONDARY))
+    world.clock.advance(40)
+    reporter.report()
+    assert world.shown().unsent == {}  # type: ignore[union-attr]

@@ -9,14 +9,20 @@ from typing import Any
 
 from pvc_core.config import Config, DaemonConfig, NodeConfig, PostgresqlConfig, RedisConfig, ZookeeperConfig
 from pvc_core.errors import PvcError
+from pvc_core.fakes.benchmark import FakeBench, FakeResults
 from pvc_core.fakes.blocks import FakeBlocks
+from pvc_core.fakes.commands import FakeCommands
 from pvc_core.fakes.hypervisor import FakeHypervisor
 from pvc_core.fakes.network import FakeNetwork
+from pvc_core.fakes.osds import FakeOsdMap, FakeOsds
+from pvc_core.fakes.peers import FakePeers
+from pvc_core.fakes.schedules import FakeReports, FakeSchedules
+from pvc_core.fakes.targets import FakeTargets
 from pvc_core.model.domain import parse
 from pvc_core.model.network import Network, NetworkType
 from pvc_core.model.node import Addresses, DaemonState, DomainState, DomainStats, NodeMemory, NodeStats, PluginResult
 from pvc_core.model.snapshot import ClusterSnapshot
-from pvc_core.model.storage import Pool
+from pvc_core.model.storage import Device, Pool
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
 from pvc_core.ops.base import Operation, Run, Tools, build, perform
 from pvc_core.state import records
@@ -26,6 +32,7 @@ from tests.unit.node.harness import TIMING, LabCluster
 
 GIB = 1024**3
 NODES = ("n1", "n2", "n3")
+DISKS = tuple(Device(f"/dev/sd{letter}", 800 * 10**9, "ATA INTEL SSD") for letter in "bcd")  # of each node
 TASK = "11111111-0000-0000-0000-000000000000"
 
 
@@ -53,6 +60,8 @@ class Watcher:
     house: House
     cancel_at: str = ""
     lose_at: str = ""
+    interrupted: bool = False
+    tools: dict[str, Any] = field(default_factory=dict)  # those of its children
     messages: list[str] = field(default_factory=list)
 
     def report(self, current: int, total: int, message: str) -> None:
@@ -71,7 +80,7 @@ class Watcher:
         failed = []
         for number, child in enumerate(children):
             try:
-                self.house.run(child, task=f"child-{number}")
+                self.house.run(child, task=f"child-{number}", **self.tools)
             except PvcError as error:
                 failed.append((child, str(error)))
             ended(number + 1)
@@ -83,7 +92,12 @@ class House:
         self.lab = LabCluster()
         self.blocks = FakeBlocks(capacity=300 * GIB)
         self.spool = spool
+        self.peers = FakePeers()
+        self.targets = FakeTargets()
         self.state = self.lab.state
+        self.osd_map = FakeOsdMap()
+        self.bench, self.benchmarks = FakeBench(), FakeResults()
+        self.osds = {name: FakeOsds(name, DISKS, self.osd_map) for name in NODES}
         self.memory: dict[str, NodeMemory] = {}
         for name in NODES:
             self.lab.start_node(name)
@@ -152,6 +166,15 @@ class House:
                 blocks=self.blocks,
                 hypervisor=self.hypervisor(name),
                 network=FakeNetwork(),
+                osds=self.osds[name],
+                osd_map=self.osd_map,
+                bench=self.bench,
+                benchmarks=self.benchmarks,
+                peers=self.peers,
+                targets=self.targets,
+                schedules=FakeSchedules(),
+                reports=FakeReports(),
+                commands=FakeCommands(),
             )
             kit = replace(kit, **tools)
             return perform(operation, Run(kit, task, watcher or Watcher(self), attempt=attempt))
@@ -175,6 +198,11 @@ class House:
     def volume(self, name: str, size: int = GIB) -> str:
         self.state.put(records.volume("vms", name), self.blocks.create("vms", name, size))
         return f"vms/{name}"
+
+    def volume_snapshot(self, name: str, snapshot: str) -> None:
+        """A snapshot of a volume, and the volume's record with it."""
+        self.blocks.create_snapshot("vms", name, snapshot)
+        self.state.put(records.volume("vms", name), self.blocks.inspect("vms", name))
 
     def define(
         self, number: int, state: VmState = VmState.STOP, node: str = "n1", *, memory: int = 512, **fields: Any
@@ -228,7 +256,7 @@ class House:
             fault = self.state.get(records.fault(path.rpartition("/")[2])).value
             tree[path] = replace(fault, acknowledged_at=0.0)
         images = {
-            f"{pool}/{name}": (image.volume.size, image.content)
+            f"{pool}/{name}": (image.volume.size, image.content, image.volume.snapshots)
             for pool, record in self.blocks.pool_records.items()
             for name, image in record.images.items()
         }

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from pvc_core.errors import BadRequest, Cancelled, Conflict, Failed, NotFound, Refused
+from pvc_core.fakes.blocks import FakePool
 from pvc_core.model.network import Network, NetworkType
 from pvc_core.model.storage import Pool
 from pvc_core.model.vm import VmState
 from pvc_core.ops.base import Operation
 from pvc_core.ops.network import NetworkCreate, NetworkModify, NetworkRemove
-from pvc_core.ops.pool import PoolCreate, PoolRemove, PoolSetPgs
+from pvc_core.ops.pool import PoolCreate, PoolRemove, PoolSetPgs, PoolSetReplication
 from pvc_core.ops.volume import (
     VolumeClone,
     VolumeCreate,
@@ -61,7 +62,7 @@ def test_clone_copies_the_content(house: House) -> None:
     watcher = Watcher(house)
     house.run(VolumeClone("vms", "a", "b"), watcher=watcher)
     assert house.blocks.image("vms", "b").content == b"hello"
-    assert "Copying volume vms/a (50 %)" in watcher.messages
+    assert "Copying volume vms/a (50 %, 2.0 KiB of 4.0 KiB)" in watcher.messages
     assert in_step(house)
 
 
@@ -140,7 +141,9 @@ def test_a_pool_and_its_end(house: House) -> None:
     house.run(PoolCreate("fast", 64, 3, 2, "ssd"))
     assert house.view.snapshot().pools["fast"] == Pool("fast", 64, "ssd", 3, 2)
     house.run(PoolSetPgs("fast", 128))
-    assert house.blocks.pool_records["fast"].pgs == house.view.snapshot().pools["fast"].pgs == 128
+    house.run(PoolSetReplication("fast", 2, 1))
+    assert house.view.snapshot().pools["fast"] == Pool("fast", 128, "ssd", 2, 1)
+    assert house.blocks.pool_records["fast"] == FakePool(2, 128, 2, 1, "ssd")
     house.run(VolumeCreate("fast", "a", 4096))
     house.run(PoolRemove("fast"))
     assert house.picture() == before
@@ -152,6 +155,8 @@ def test_a_pool_with_more_copies_than_osds_is_refused(house: House) -> None:
     with pytest.raises(Conflict, match="3 copies need as many OSDs, and the cluster has 2"):
         house.run(PoolCreate("fast", 64, 3, 2))
     house.run(PoolCreate("fast", 64, 2, 1))
+    with pytest.raises(Conflict, match="3 copies need as many OSDs, and the cluster has 2"):
+        house.run(PoolSetReplication("fast", 3, 2))
 
 
 def test_a_volume_is_not_recorded_in_a_pool_that_went_away_meanwhile(house: House) -> None:
@@ -191,7 +196,7 @@ def test_a_network_and_its_end(house: House) -> None:
         (VolumeClone("vms", "none", "b"), NotFound, "there is no volume vms/none"),
         (VolumeClone("vms", "big", "b"), Conflict, "could fill it beyond 80%"),
         (VolumeRemove("vms", "disk1"), Conflict, "volume vms/disk1 is a disk of VM vm1"),
-        (VolumeRemove("vms", "old"), Conflict, "volume vms/old has 3 snapshots"),
+        (VolumeRemove("vms", "old"), Conflict, r"volume vms/old has snapshots \(one\): remove them first"),
         (VolumeRemove("vms", "none"), NotFound, "there is no volume vms/none"),
         (VolumeRemove("vms", "open"), Conflict, "in use by"),
         (VolumeScan("none", "a"), NotFound, "there is no pool"),
@@ -204,6 +209,9 @@ def test_a_network_and_its_end(house: House) -> None:
         (PoolCreate("a", 64, 0, 0), BadRequest, "a pool keeps 1 to 10 copies"),
         (PoolCreate("a", 64, 3, 4), BadRequest, "mincopies is 1 to 3"),
         (PoolCreate("ceph", 64, 3, 2), Conflict, "Ceph has a pool ceph that PVC does not know"),
+        (PoolSetReplication("none", 2, 1), NotFound, "there is no pool"),
+        (PoolSetReplication("vms", 2, 3), BadRequest, "mincopies is 1 to 2"),
+        (PoolSetReplication("vms", 0, 0), BadRequest, "a pool keeps 1 to 10 copies"),
         (PoolSetPgs("none", 64), NotFound, "there is no pool"),
         (PoolSetPgs("vms", -1), BadRequest, "pgs is a power of two"),
         (PoolRemove("none"), NotFound, "there is no pool"),
@@ -226,8 +234,8 @@ def test_refusals(house: House, operation: Operation, error: type[Refused], reas
     house.volume("big", 90 * GIB)
     house.volume("open")
     house.blocks.image("vms", "open").watchers.append("10.0.0.1:0/1")
-    old = house.volume("old")
-    house.state.put(records.volume("vms", "old"), replace(house.view.snapshot().volumes[old], snapshot_count=3))
+    house.volume("old")
+    house.volume_snapshot("old", "one")
     house.blocks.create("vms", "unknown", 1)
     house.blocks.create_pool("ceph", 8, 3, 2, "default")
     before = house.picture()

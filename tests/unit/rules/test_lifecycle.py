@@ -11,7 +11,7 @@ from pvc_core.config import TimingConfig
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import Domain, DomainRun, Migration, RunState, Vm, VmMeta, VmState, VmStatus
 from pvc_core.rules import lifecycle
-from pvc_core.rules.lifecycle import Action, Destroy, Pressed, PressPowerButton, Record, Sight, Start
+from pvc_core.rules.lifecycle import Action, Destroy, Pressed, PressPowerButton, Record, Release, Sight, Start
 
 UUID = "11111111-1111-1111-1111-111111111111"
 NOW = 1_000_000.0
@@ -43,8 +43,10 @@ def decide(
     autostart: bool = False,
     now: float = NOW,
     node: str = "node1",
+    locks: dict[str, str] | None = None,
 ) -> Action | None:
-    snapshot = ClusterSnapshot(vms={} if vm is None else {UUID: VmEntry(vm, 3, seen, -1 if seen is None else 4)})
+    vms = {} if vm is None else {UUID: VmEntry(vm, 3, seen, -1 if seen is None else 4)}
+    snapshot = ClusterSnapshot(vms=vms, locks=locks or {})
     sight = Sight(
         node,
         7,
@@ -339,3 +341,47 @@ def test_equal_decisions_have_equal_ids_and_a_new_version_has_another() -> None:
         NOW,
     )
     assert changed[0].id != first.id
+
+
+HELD = machine(held="task-1")
+STILL = domain(DomainRun.PAUSED, "user")
+
+
+@pytest.mark.parametrize("locks", [{}, {f"vm:{UUID}": "task-2"}])
+def test_a_machine_whose_holder_is_gone_is_let_go_on(locks: dict[str, str]) -> None:
+    action = decide(HELD, RUNNING, STILL, locks=locks)
+    assert isinstance(action, Release)
+    assert (action.task, action.vm) == ("task-1", machine())
+    assert action.why == "task task-1, which held it, is gone"
+
+
+def test_a_machine_is_left_to_the_task_that_holds_it() -> None:
+    assert decide(HELD, RUNNING, STILL, locks={f"vm:{UUID}": "task-1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("vm", "seen", "here"),
+    [
+        pytest.param(replace(HELD, state=VmState.SHUTDOWN, shutdown_deadline=NOW + 9), RUNNING, STILL, id="shut down"),
+        pytest.param(HELD, status(RunState.STOPPED), None, id="ended while it was held"),
+        pytest.param(replace(HELD, state=VmState.STOP), STOPPED, None, id="stopped"),
+        pytest.param(HELD, RUNNING, domain(), id="runs by now"),
+    ],
+)
+def test_a_hold_that_was_left_ends_first(vm: Vm, seen: VmStatus, here: Domain | None) -> None:
+    assert isinstance(decide(vm, seen, here), Release)
+
+
+def test_a_machine_that_was_left_standing_is_stopped_where_that_is_wanted() -> None:
+    assert isinstance(decide(replace(HELD, state=VmState.STOP), RUNNING, STILL), Destroy)
+
+
+@pytest.mark.parametrize(
+    "vm",
+    [
+        pytest.param(replace(HELD, node="node2"), id="another node's"),
+        pytest.param(replace(HELD, migration=Migration("node2", "task-2")), id="being moved"),
+    ],
+)
+def test_only_the_node_of_a_machine_lets_it_go_on(vm: Vm) -> None:
+    assert not isinstance(decide(vm, RUNNING, STILL), Release)

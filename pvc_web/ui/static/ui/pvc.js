@@ -444,6 +444,10 @@ const pages = {
           card.vni, card.mac, card.model, card.source, bytes(card.rd_bytes), bytes(card.wr_bytes),
           `${card.rd_errors + card.wr_errors}, ${card.rd_drops + card.wr_drops}`,
         ]);
+        table("snapshots", vm.snapshots, (snapshot) => snapshot.name, (snapshot) => [
+          snapshot.name, moment(Number(snapshot.timestamp)), bytes(snapshot.size), AT_REST[snapshot.quiesced], snapshot.purpose,
+          ...(mayAdminister ? [snapshotActions(vm, snapshot.name, path)] : []),
+        ]);
         for (const button of document.querySelectorAll("[data-action]")) button.disabled = !ACTIONS[button.dataset.action].when(vm);
       },
     );
@@ -508,8 +512,23 @@ const ACTIONS = {
   stop: { call: ["state", { state: "stop" }], when: (vm) => !off(vm) || vm.state === "fail", warning: "Its power is cut at once. What it has not written is lost." },
   disable: { call: ["state", { state: "disable" }], when: (vm) => vm.state !== "disable", warning: "It is stopped, and the cluster never starts it by itself." },
   migrate: { call: ["node", { action: "migrate" }], when: running, warning: "It moves to another node, chosen by the cluster, and remembers where it came from." },
+  snapshot: { call: ["snapshot", {}], when: (vm) => vm.disks.length > 0, warning: "All disks are taken at one moment, for which it stands still." },
   unmigrate: { call: ["node", { action: "unmigrate" }], when: (vm) => vm.last_node !== "", warning: "It moves back to the node it came from." },
 };
+
+const AT_REST = { guest: "file systems frozen", paused: "as after a loss of power", off: "was off" };
+const snapshotActions = (vm, name, path) => [
+  ...(off(vm) ? [{
+    button: "Roll back",
+    ask: [`Roll ${vm.name} back to ${name}?`, "What was written to its disks since is lost. Its configuration becomes what it was, too.", "Roll back"],
+    request: ["POST", `${path}/snapshot/rollback`, { snapshot_name: name }],
+  }] : []),
+  {
+    button: "Remove",
+    ask: [`Remove the snapshot ${name}?`, `${vm.name} can no longer be rolled back to it.`, "Remove"],
+    request: ["DELETE", `${path}/snapshot`, { snapshot_name: name }],
+  },
+];
 
 const empties = (node) => node.daemon_state === "run" && !node.fence && node.domain_state !== "ready";
 const couldBePrimary = (node) => node.daemon_state === "run" && !node.fence && node.coordinator_state === "secondary";
