@@ -14,7 +14,8 @@ install:  ## Install what is needed on Debian 12 (as root; safe to run again)
 demo: install  ## A cluster of three nodes on this machine, and the main job on it; stays up (PUBLISH=port for another port)
 	@$(BIN)/pvc-lab demo $(if $(PUBLISH),--publish $(PUBLISH))
 
-test: install  ## Install what is needed and run all tests
+test:  ## Install what is needed and run all tests
+	@scripts/install dev
 	@scripts/test
 
 lint: install  ## Style, types, and who may import whom

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TypeVar
 
 from pvc_core.errors import Busy, Cancelled, ClaimLost, Conflict, DriverError, DriverUnavailable, Failed, PvcError
@@ -151,7 +151,8 @@ class _Shipment:
         since = self._offer.parent if disk.volume in self._shared else ""
         with self._run.tools.blocks.open(pool, name, snapshot=self._offer.snapshot.name) as image:
             frames = self._counted(disk.volume, read_frames(image, since, position))
-            return self._peer.send(self._incoming.id, disk.volume, position, self._watched(disk.volume, encode(frames)))
+            with closing(encode(frames)) as parts:
+                return self._peer.send(self._incoming.id, disk.volume, position, self._watched(disk.volume, parts))
 
     def _counted(self, volume: str, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:

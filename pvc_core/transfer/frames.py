@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -65,7 +65,7 @@ class _Codecs(threading.local):
 _codecs = _Codecs()
 
 
-def encode(frames: Iterable[Frame], *, compress: bool = True) -> Iterator[bytes]:
+def encode(frames: Iterable[Frame], *, compress: bool = True) -> Generator[bytes, None, None]:
     """A whole stream, one frame at a time."""
     headers, count = xxhash.xxh3_128(), 0
     for header, stored in in_order(lambda frame: _pack(frame, compress), frames, _is_large):

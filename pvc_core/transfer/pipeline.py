@@ -20,7 +20,8 @@ def in_order(
 ) -> Iterator[Result]:
     """``function`` of each item, by another thread where an item is ``worth`` the way there. The items are taken by the
     calling thread, a few ahead of the results."""
-    with ThreadPoolExecutor(WORKERS, "blocks") as pool:
+    pool = ThreadPoolExecutor(WORKERS, "blocks")
+    try:
         pending: deque[Callable[[], Result]] = deque()
         for item in items:
             pending.append(pool.submit(function, item).result if worth(item) else partial(function, item))
@@ -28,3 +29,7 @@ def in_order(
                 yield pending.popleft()()
         while pending:
             yield pending.popleft()()
+    finally:
+        # Without waiting: where nobody closes this generator, the garbage collector does, in whichever thread it
+        # happens to run; one that is just being started would wait for itself.
+        pool.shutdown(wait=False, cancel_futures=True)
