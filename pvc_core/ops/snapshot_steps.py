@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wa
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 
 from pvc_core.errors import Conflict, Failed, NotFound, PvcError
 from pvc_core.model.domain import parse
@@ -41,6 +42,12 @@ class Taken:
 def timestamp_name(now: float) -> str:
     """The name of a snapshot that was given none: the time in UTC, as YYYYMMDDHHMMSS."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y%m%d%H%M%S")
+
+
+def next_timestamp_name(snapshot: ClusterSnapshot, vm: str, now: float) -> str:
+    """The same, or that of the first second after it of which the machine has no snapshot."""
+    taken = snapshot.vm_snapshots.get(vm, {})
+    return next(name for name in (timestamp_name(now + more) for more in count()) if name not in taken)
 
 
 def snapshot_locks(snapshot: ClusterSnapshot, vm: str) -> tuple[str, ...]:

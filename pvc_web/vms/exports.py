@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from pvc_core.errors import Unavailable
 from pvc_core.model.snapshot import ClusterSnapshot
-from pvc_core.ops.snapshot_steps import timestamp_name
+from pvc_core.ops.snapshot_steps import next_timestamp_name
 from pvc_core.ops.vm_backup import VmBackupCreate, VmBackupRemove, VmRestore
 from pvc_core.ops.vm_export import VmSnapshotExport
 from pvc_core.ops.vm_import import VmSnapshotImport
@@ -78,10 +78,10 @@ class VmSnapshotImportView(ApiView):
 class VmBackupView(ApiView):
     @writes(VmBackupCreate, summary="Back a machine up", takes=BackupCreateParameters)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
-        _, entry = find(find_vm(vm))
+        snapshot, entry = find(find_vm(vm))
         operation = VmBackupCreate(
             entry.vm.uuid,
-            timestamp_name(time.time()),
+            next_timestamp_name(snapshot, entry.vm.uuid, time.time()),
             parameters["backup_path"],
             _node(parameters),
             parent=parameters["incremental_parent"],

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from pvc_core.ops.snapshot_steps import timestamp_name
+from pvc_core.ops.snapshot_steps import next_timestamp_name
 from pvc_core.ops.vm_snapshot import VmSnapshotCreate, VmSnapshotRemove, VmSnapshotRollback
 from pvc_web.api.answers import json_answer
 from pvc_web.api.endpoints import ApiView, reads, writes
@@ -28,8 +28,8 @@ class VmSnapshotsView(ApiView):
 
     @writes(VmSnapshotCreate, summary="Take a snapshot", takes=SnapshotCreateParameters, status=202)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
-        _, entry = find(find_vm(vm))
-        name = parameters["snapshot_name"] or timestamp_name(time.time())
+        snapshot, entry = find(find_vm(vm))
+        name = parameters["snapshot_name"] or next_timestamp_name(snapshot, entry.vm.uuid, time.time())
         return respond(request, VmSnapshotCreate(entry.vm.uuid, name), status=202)
 
     @writes(VmSnapshotRemove, summary="Remove a snapshot", takes=SnapshotParameters, status=202)

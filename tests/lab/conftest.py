@@ -42,7 +42,9 @@ def free_port() -> int:
 
 @contextmanager
 def standing(name: str, client_directory: Path, *options: str) -> Iterator[Cluster]:
-    """A healthy cluster, made with ``options``; afterwards, nothing of it may be left."""
+    """A healthy cluster, made with ``options``; afterwards, nothing of it may be left. As long as it stands, ``pvc``
+    keeps its connections in ``client_directory``."""
+    before = os.environ.get("PVC_CLIENT_DIR")
     os.environ["PVC_CLIENT_DIR"] = str(client_directory)
     pvc_lab("down", name=name)  # what an interrupted run left
     try:
@@ -52,6 +54,8 @@ def standing(name: str, client_directory: Path, *options: str) -> Iterator[Clust
         yield cluster
     finally:
         pvc_lab("down", name=name)
+        if before is not None:  # another cluster stands still
+            os.environ["PVC_CLIENT_DIR"] = before
     assert list(namespaces.processes(cluster)) == []
     assert not [path for path in network.NAMESPACES.glob("*") if name in path.name]
     assert name not in Path("/proc/mounts").read_text()
