@@ -3,6 +3,7 @@ it writes is numbered, so that each copy shows what it lacks."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -175,8 +176,7 @@ def test_a_site_that_was_lost_follows_the_one_that_was_promoted_by_force(sites: 
     sites.east.wait("it to hear that", lambda: mirror(sites.east)["role"] == "superseded" or None, 60)
     with pytest.raises(LabError, match="promoted"):
         sites.east.pvc("vm", "start", traveller)
-    faults = sites.east.api("GET", "/faults")
-    assert any(traveller in fault["message"] and "promoted" in fault["message"] for fault in faults), faults
+    sites.east.wait("the fault", lambda: "was promoted by force" in json.dumps(sites.east.api("GET", "/faults")), 30)
     sites.east.pvc("vm", "mirror", "resync", traveller, "-y")
     kept = [one["name"] for one in sites.east.vm(traveller)["snapshots"] if one["name"].startswith("kept-")]
     assert copied(sites.east, kept[0]) >= lost

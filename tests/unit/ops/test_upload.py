@@ -68,6 +68,7 @@ def test_what_comes_is_written(house: House, there: bool) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [(CONTENT[:-1], "broke off after 8389607 of 8389608 bytes"), (CONTENT + b"x", "more came than the 8389608 bytes")],
+    ids=["less", "more"],
 )
 def test_an_upload_of_another_length_fails_and_a_new_volume_is_taken_away(
     house: House, content: bytes, words: str
