@@ -6,6 +6,7 @@ FUSE, and a loop device makes a block device of that file.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -94,7 +95,12 @@ def _wait_mounted(process: subprocess.Popen[bytes], file: Path, errors: int) -> 
 
 
 def _is_mounted(file: Path) -> bool:
-    return file.stat().st_dev != file.parent.stat().st_dev
+    try:
+        return file.stat().st_dev != file.parent.stat().st_dev
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:  # its daemon is dead, and the mount is not
+            return True
+        raise
 
 
 def _end(process: subprocess.Popen[bytes], file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,26 @@ with CephBlockStore(CephConfig(config_file={ceph.config_file!r})).map("vms", "di
     eventually(lambda: blocks.watchers("vms", "disk") == [])
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
     blocks.remove("vms", "disk")
+
+
+def readable(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def test_a_storage_daemon_that_is_killed_leaves_no_mount(
+    blocks: CephBlockStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    blocks.create("vms", "orphan", MIB)
+    with blocks.map("vms", "orphan"):
+        [image] = tmp_path.glob("*/image")
+        subprocess.run(["pkill", "-KILL", "-P", str(os.getpid()), "qemu-storage"], check=True)
+        eventually(lambda: not readable(image))
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_configuration_that_is_missing_is_named() -> None:
