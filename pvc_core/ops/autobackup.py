@@ -143,10 +143,6 @@ class VmAutobackup(VmOperation):
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
         return (f"backup:{self.schedule}:{self.vm}", *reading_locks(self.vm, self.snapshot))
 
-    def subject(self, snapshot: ClusterSnapshot) -> str:
-        entry = snapshot.vms.get(self.vm)
-        return entry.vm.name if entry is not None else self.vm
-
     def worker_node(self, snapshot: ClusterSnapshot) -> str | None:
         return self.node
 

@@ -21,6 +21,10 @@ class VmOperation(Operation):
 
     vm: str
 
+    def subject(self, snapshot: ClusterSnapshot) -> str:
+        entry = snapshot.vms.get(self.vm)
+        return entry.vm.name if entry is not None else self.vm
+
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
         return (vm_lock(self.vm),)
 

@@ -90,10 +90,6 @@ class VmRestoreTest(VmOperation):
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
         return (f"restore-test:{self.schedule}:{self.vm}",)
 
-    def subject(self, snapshot: ClusterSnapshot) -> str:
-        entry = snapshot.vms.get(self.vm)
-        return entry.vm.name if entry is not None else self.vm
-
     def worker_node(self, snapshot: ClusterSnapshot) -> str | None:
         return self.node
 

@@ -39,9 +39,6 @@ class VmBackupCreate(VmOperation):
     role = Role.ADMINISTRATOR
     resumable = True
 
-    def subject(self, snapshot: ClusterSnapshot) -> str:
-        return find_vm(snapshot, self.vm).vm.name if self.vm in snapshot.vms else self.vm
-
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
         return reading_locks(self.vm, self.name, self.parent)
 

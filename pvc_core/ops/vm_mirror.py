@@ -53,10 +53,6 @@ class _FromPrimary(VmOperation):
     def locks(self, snapshot: ClusterSnapshot) -> tuple[str, ...]:
         return shipping_locks(self.vm)
 
-    def subject(self, snapshot: ClusterSnapshot) -> str:
-        entry = snapshot.vms.get(self.vm)
-        return entry.vm.name if entry is not None else self.vm
-
     def worker_node(self, snapshot: ClusterSnapshot) -> str | None:
         return snapshot_node(snapshot, self.vm)
 
