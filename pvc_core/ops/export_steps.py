@@ -242,9 +242,32 @@ def _is_own(run: Run, full_name: str) -> bool:
 
 
 def _clear_own(run: Run, full_name: str) -> None:
-    if run.attempt > 1 and full_name not in run.snapshot.volumes and _is_own(run, full_name):
-        wait_unused(run, *_parts(full_name))  # by the worker that died
-        _drop_image(run, full_name)
+    """Remove what an earlier attempt left of the image, but none that is not this task's."""
+    if run.attempt == 1 or full_name in run.snapshot.volumes:
+        return
+    pool, name = _parts(full_name)
+    left = [unnoted] if (unnoted := _unnoted(run, name)) in run.tools.blocks.volumes(pool) else []
+    if _is_own(run, full_name):
+        left.append(name)
+    for image in left:
+        wait_unused(run, pool, image)  # by the worker that died
+        _drop_image(run, f"{pool}/{image}")
+
+
+def _unnoted(run: Run, name: str) -> str:
+    """What an image is called until it bears the note that says whose it is: a worker may die between the two."""
+    return f"{name}.{run.task_id}"
+
+
+def _create_own(run: Run, full_name: str, size: int) -> None:
+    blocks, (pool, name) = run.tools.blocks, _parts(full_name)
+    unnoted = _unnoted(run, name)
+    run.undo(f"volume {pool}/{unnoted} is in Ceph, and empty", lambda: _drop_image(run, f"{pool}/{unnoted}"))
+    blocks.create(pool, unnoted, size)
+    with blocks.open(pool, unnoted, writable=True) as image:
+        image.set_note(NOTE, run.task_id)
+    run.undo(f"volume {full_name} is in Ceph, with a part of its content", lambda: _drop_image(run, full_name))
+    blocks.rename(pool, unnoted, name)
 
 
 def _check_place(run: Run, wanted: Import) -> None:
@@ -270,11 +293,9 @@ def _write_volume(run: Run, target: BackupTarget, wanted: Import, disk: Snapshot
     blocks, (pool, name) = run.tools.blocks, _parts(full_name)
     parts = backup.files_of(wanted.links, disk.volume)
     meter = Meter(run, sum(file.stored for _, file in parts))
-    run.undo(f"volume {full_name} is in Ceph, with a part of its content", lambda: _drop_image(run, full_name))
-    blocks.create(pool, name, parts[0][1].size)
+    _create_own(run, full_name, parts[0][1].size)
     for link, file in parts:
         with blocks.open(pool, name, writable=True) as image:
-            image.set_note(NOTE, run.task_id)
             if image.size != file.size:
                 image.resize(file.size)
             keys = wanted.identities if link.manifest.encrypted else ()

@@ -57,7 +57,7 @@ def standing(name: str, client_directory: Path, *options: str) -> Iterator[Clust
         if before is not None:  # another cluster stands still
             os.environ["PVC_CLIENT_DIR"] = before
     assert list(namespaces.processes(cluster)) == []
-    assert not [path for path in network.NAMESPACES.glob("*") if name in path.name]
+    assert not [path for path in network.NAMESPACES.glob("*") if path.name.startswith(f"pvclab-{name}-")]
     assert name not in Path("/proc/mounts").read_text()
     assert not cluster.state.exists()
 

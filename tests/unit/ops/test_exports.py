@@ -317,6 +317,22 @@ def test_an_import_whose_worker_was_killed_is_made_again_from_its_start(house: H
     house.run(bring_back(), attempt=3)  # its answer was lost
 
 
+@pytest.mark.parametrize("call", ["open", "rename", "create_snapshot", "inspect"])
+def test_an_import_whose_worker_was_killed_between_two_calls_to_ceph_is_completed(
+    house: House, exported: str, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise ClaimLost("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.blocks, call, die)
+        with pytest.raises(ClaimLost):
+            house.run(bring_back(), attempt=2)
+    assert house.blocks.volumes("vms") != []
+    house.run(bring_back(), attempt=3)
+    assert house.blocks.volumes("vms") == ["data", "disk1"]
+
+
 def test_what_another_task_made_is_not_taken_for_ones_own(house: House, exported: str) -> None:
     house.blocks.create("vms", "data", UNIT)
     before = house.picture()
