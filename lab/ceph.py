@@ -19,7 +19,8 @@ memstore_device_bytes = {bytes}
 """
 
 # A copy on each host. The object store is a sparse file, written straight to the disk; so it is whole after a kill.
-# With the monitors' own times, the loss of their leader takes 15 s, and a client of a lost one needs 30 s to see it.
+# By Ceph's defaults the loss of the monitors' leader takes 15 s, a client of a lost one needs 30 s to see it, and a
+# client of a lost OSD 10 to 15.
 _REPLICATED = """osd_pool_default_size = {copies}
 osd_pool_default_min_size = 2
 osd_crush_chooseleaf_type = 1
@@ -30,6 +31,8 @@ mon_lease = 2
 mon_election_timeout = 2
 mon_client_ping_interval = 1
 mon_client_ping_timeout = 4
+objecter_timeout = 2
+objecter_tick_interval = 1
 """
 
 GROUP = 64045  # Debian's for Ceph: by it a packet filter tells what Ceph's daemons send from what its clients do

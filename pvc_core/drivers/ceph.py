@@ -136,6 +136,7 @@ class CephBlockStore:
 
     def break_locks(self, pool: str, name: str, hosts: Collection[str] | None = None) -> int:
         wanted = None if hosts is None else {plain(host) for host in hosts}
+        self._ceph.wait_for_map()  # or the first request may go to an OSD that died with the locks' owner
         with opened(self._ceph, pool, name) as image:
             held = [lock for lock in _lockers(image) if wanted is None or host_of(lock[2]) in wanted]
             for client, cookie, _address in held:

@@ -29,6 +29,11 @@ CONNECT_TIMEOUT = 10
 MONITOR_PING = 1
 MONITOR_SILENCE = 3
 
+# Seconds without an answer from an OSD until this client asks whether it is still the one to ask, and between two looks
+# at that. A client that was idle does not hear that an OSD died, and by Ceph's defaults waits 10 to 15 s for it.
+OSD_SILENCE = 2
+OSD_LOOK = 1
+
 _SHUTDOWN = (rados.ConnectionShutdown, rbd.ConnectionShutdown)
 _UNAVAILABLE = {errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN, errno.EAGAIN, errno.EINTR}
 
@@ -80,8 +85,16 @@ class CephConnection:
         return self._run("mgr_command" if manager else "mon_command", prefix, {})
 
     def manager_command(self, prefix: str, **arguments: object) -> Any:
-        """A command to the active manager daemon."""
+        """A command to the active manager daemon; None when it says nothing."""
         return json.loads(self._run("mgr_command", prefix, {"format": "json", **arguments}) or "null")
+
+    def manager_report(self, prefix: str, **arguments: object) -> dict[str, Any]:
+        """What the active manager daemon knows. Raises DriverUnavailable while it has only just become active, and
+        knows nothing."""
+        report: dict[str, Any] | None = self.manager_command(prefix, **arguments)
+        if report is None:
+            raise DriverUnavailable(f"Ceph: {prefix}: the manager has no answer yet")
+        return report
 
     def objection(self, question: str, **arguments: object) -> str:
         """What the active manager daemon has against a step that it is asked about; empty when it may be done."""
@@ -174,6 +187,8 @@ class CephConnection:
             "client_mount_timeout": str(CONNECT_TIMEOUT),
             "mon_client_ping_interval": str(MONITOR_PING),
             "mon_client_ping_timeout": str(MONITOR_SILENCE),
+            "objecter_timeout": str(OSD_SILENCE),
+            "objecter_tick_interval": str(OSD_LOOK),
             "rbd_cache": "false",  # it takes 32 MiB an image, and whole disks pass through but once
         }
         if Path(config.keyring).exists():

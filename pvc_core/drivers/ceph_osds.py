@@ -43,7 +43,7 @@ class CephOsdMap:
 
     def load(self, osd: int) -> OsdLoad:
         self._require(osd)
-        groups = self._ceph.manager_command("pg ls-by-osd", osd=osd).get("pg_stats", [])
+        groups = self._ceph.manager_report("pg ls-by-osd", osd=osd).get("pg_stats", [])
         states = [set(group["state"].split("+")) for group in groups]
         counts = [group["stat_sum"] for group in groups]
         return OsdLoad(
@@ -99,7 +99,7 @@ def osd_stats(ceph: CephConnection) -> dict[int, OsdStats]:
     traffic: dict[int, Traffic] = {}
     with suppress(DriverError):  # no manager is active
         if dump and ceph.command("mgr stat")["available"]:
-            used = {row["id"]: row for row in ceph.manager_command("osd df")["nodes"]}
+            used = {row["id"]: row for row in ceph.manager_report("osd df")["nodes"]}
             traffic = parse_traffic(ceph.text("osd status", manager=True))
     return {osd: _stats(dump[osd], used.get(osd, {}), traffic.get(osd, Traffic()), hosts.get(osd, "")) for osd in dump}
 

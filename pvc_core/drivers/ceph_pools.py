@@ -93,7 +93,7 @@ def _wait_active(ceph: CephConnection, pool: str, pgs: int) -> None:
 
 
 def _active(ceph: CephConnection, pool: str) -> int:
-    groups = ceph.manager_command("pg ls-by-pool", poolstr=pool)["pg_stats"]
+    groups = ceph.manager_report("pg ls-by-pool", poolstr=pool)["pg_stats"]
     return sum("active" in group["state"].split("+") for group in groups)
 
 

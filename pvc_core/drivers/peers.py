@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ import msgspec
 import requests
 import urllib3
 
+from pvc_core.drivers.peers_documented import DocumentedMachine, DocumentedOffer
 from pvc_core.errors import Busy, Cancelled, Conflict, DriverError, DriverUnavailable, Forbidden, NotFound, PvcError
 from pvc_core.model.mirror import Lineage
 from pvc_core.model.vm_snapshot import VmSnapshot
@@ -90,43 +92,55 @@ class HttpPeer:
         self._threads = threading.local()
         self._sessions: list[requests.Session] = []
         self._transfers: dict[str, str] = {}  # by id: their paths
+        self._documented: dict[str, DocumentedOffer] = {}  # by id: those that go by the documented calls
+        self._one_volume = threading.Lock()  # at a time, by those
 
     def begin(self, offer: Offer) -> Incoming:
         offer = replace(offer, pool=offer.pool or self._access.pool)
-        self._do("POST", f"vm/{offer.vm}/transfer", {"offer": msgspec.to_builtins(offer), "source": self._source()})
+        try:
+            self._do("POST", f"vm/{offer.vm}/transfer", {"offer": msgspec.to_builtins(offer), "source": self._source()})
+        except NotFound:
+            if self._own_snapshots(offer.vm) is not None:
+                raise
+            return self._begin_documented(offer)
         path = f"vm/{offer.vm}/transfer/{_quoted(offer.snapshot.name)}"
         incoming = self._ask(path, Incoming)
         self._transfers[incoming.id] = path
         return incoming
 
-    def send(self, transfer: str, volume: str, position: int, frames: Iterable[bytes]) -> int:
+    def send(self, transfer: str, volume: str, position: int, parts: Iterable[bytes], since: str = "") -> int:
+        if offer := self._documented.get(transfer):
+            return self._send_documented(offer, volume, parts, since)
         path = f"{self._transfers[transfer]}/{_quoted(volume, safe='/')}"
-        headers = {"Content-Type": "application/octet-stream", "Connection": "close"}
-        answer = self._request(
-            "PUT",
-            path,
-            params={"transfer": transfer, "position": str(position)},
-            data=self._throttled(frames),
-            headers=headers,
-            timeout=(SEND_TIMEOUT, ANSWER_TIMEOUT),
-        )
+        answer = self._stream("PUT", path, {"transfer": transfer, "position": str(position)}, parts)
         return _decoded(self._name, answer, Stored).position
 
     def positions(self, transfer: str) -> Incoming:
+        if offer := self._documented.get(transfer):
+            return Incoming(transfer, {disk.volume: 0 for disk in offer.offer.disks}, documented=True)
         return self._ask(self._transfers[transfer], Incoming)
 
     def commit(self, transfer: str) -> None:
+        if offer := self._documented.get(transfer):
+            arguments, body = offer.config()
+            self._do("POST", f"{offer.path}/config", body, params=arguments)
+            return
         self._do("POST", self._transfers[transfer], {})
 
     def abandon(self, transfer: str) -> None:
+        if transfer in self._documented:
+            raise DriverError(f"cluster {self._name} has no call by which it forgets what has come: remove it there")
         try:
             self._do("DELETE", self._transfers[transfer], {})
         except NotFound:
             return
 
     def snapshots(self, vm: str) -> Sequence[VmSnapshot]:
+        known = self._own_snapshots(vm)
+        if known is not None:
+            return known
         try:
-            return self._ask(f"vm/{vm}/transfer", tuple[VmSnapshot, ...])
+            return self._ask(f"vm/{vm}", DocumentedMachine).taken(vm)
         except NotFound:
             return ()
 
@@ -153,6 +167,36 @@ class HttpPeer:
         for session in self._sessions:
             session.close()
 
+    def _own_snapshots(self, vm: str) -> Sequence[VmSnapshot] | None:
+        """None when the other side does not know our calls."""
+        try:
+            return self._ask(f"vm/{vm}/transfer", tuple[VmSnapshot, ...])
+        except NotFound:
+            return None
+
+    def _begin_documented(self, offer: Offer) -> Incoming:
+        taken = offer.snapshot
+        if offer.lineage is not None:
+            raise Conflict(
+                f"cluster {self._name} takes snapshots alone, and knows no mirrors that this version could keep"
+            )
+        there = {one.name: one.created for one in self.snapshots(offer.vm)}
+        if there.get(taken.name, int(taken.created)) != int(taken.created):
+            raise Conflict(
+                f"cluster {self._name} has another snapshot {taken.name} of this VM: send one of another name"
+            )
+        transfer = str(uuid.uuid4())
+        self._documented[transfer] = DocumentedOffer(offer)
+        return replace(self.positions(transfer), complete=taken.name in there)
+
+    def _send_documented(self, offer: DocumentedOffer, volume: str, parts: Iterable[bytes], since: str) -> int:
+        with self._one_volume:
+            self._check_cancelled()
+            method, arguments = offer.block(volume, since)
+            self._stream(method, f"{offer.path}/block", arguments, parts)
+            self._persist("PATCH", f"{offer.path}/block", params=offer.place(volume))
+        return offer.size(volume)
+
     def _throttled(self, frames: Iterable[bytes]) -> Iterator[bytes]:
         """The same bytes, no faster than the limit. Raises Cancelled."""
         limit = self._access.bandwidth
@@ -167,13 +211,25 @@ class HttpPeer:
                 self._check_cancelled()
                 yield part
 
+    def _stream(
+        self, method: str, path: str, arguments: Mapping[str, str], parts: Iterable[bytes]
+    ) -> requests.Response:
+        return self._request(
+            method,
+            path,
+            params=arguments,
+            data=self._throttled(parts),
+            headers={"Content-Type": "application/octet-stream", "Connection": "close"},
+            timeout=(SEND_TIMEOUT, ANSWER_TIMEOUT),
+        )
+
     def _check_cancelled(self) -> None:
         if self._cancelled():
             raise Cancelled("cancelled on request")
 
-    def _do(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+    def _do(self, method: str, path: str, body: Mapping[str, Any], **options: Any) -> None:
         """Have something done, and wait until it is."""
-        answer = self._persist(method, path, json=body)
+        answer = self._persist(method, path, json=body, **options)
         if answer.status_code != ACCEPTED:
             return
         task = _decoded(self._name, answer, _Accepted).task_id

@@ -16,6 +16,8 @@ from lab.local import LocalServices
 from pvc_core.config import CephConfig
 from pvc_core.drivers import ceph_connection
 from pvc_core.drivers.ceph import CephBlockStore
+from pvc_core.drivers.ceph_connection import CephConnection
+from pvc_core.drivers.ceph_osds import osd_stats
 from pvc_core.errors import BadRequest, Conflict, DriverError, DriverUnavailable
 from tests.contract.worlds import eventually
 
@@ -129,6 +131,8 @@ sys.path.insert(0, {str(ROOT)!r})
 from pvc_core.config import CephConfig
 from pvc_core.drivers import ceph_connection
 from pvc_core.drivers.ceph import CephBlockStore
+from pvc_core.drivers.ceph_connection import CephConnection
+from pvc_core.drivers.ceph_osds import osd_stats
 with CephBlockStore(CephConfig(config_file={ceph.config_file!r})).map("vms", "disk") as device:
     print(device, flush=True)
     time.sleep(100)
@@ -171,6 +175,19 @@ def test_a_storage_daemon_that_is_killed_leaves_no_mount(
 def test_a_configuration_that_is_missing_is_named() -> None:
     with pytest.raises(DriverError, match=r"/nowhere/ceph\.conf"):
         CephBlockStore(CephConfig(config_file="/nowhere/ceph.conf")).pools()
+
+
+def test_osds_are_listed_while_a_new_manager_knows_nothing_of_them(ceph: CephConfig) -> None:
+    class NewManager(CephConnection):
+        def manager_command(self, prefix: str, **arguments: object) -> None:
+            return None
+
+    connection = NewManager(ceph)
+    try:
+        assert all(osd.up and osd.kb == 0 for osd in osd_stats(connection).values())
+        assert len(osd_stats(connection)) > 0
+    finally:
+        connection.close()
 
 
 def test_while_ceph_is_away_calls_end_and_say_so_and_work_again_after(monkeypatch: pytest.MonkeyPatch) -> None:
