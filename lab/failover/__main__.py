@@ -55,11 +55,10 @@ def table(outcomes: dict[str, Outcome]) -> Table:
     found = Table("situation", "recovered", "runs", "median", "worst", "twice", "remarks")
     for key, outcome in outcomes.items():
         row, seconds = ROWS[key], outcome.seconds
-        runs = str(max(len(seconds) // 3, len(outcome.remarks), len(outcome.failures)))
         times = (f"{statistics.median(seconds):.1f} s", f"{max(seconds):.1f} s") if seconds else ("", "")
         recovered = "failed" if outcome.failures else "yes" if row.recovers else "no, as it should be"
         remarks = "; ".join([*outcome.remarks[-1:], *outcome.failures[-1:]])
-        found.add_row(row.situation, recovered, runs, *times, str(outcome.twice or "never"), remarks)
+        found.add_row(row.situation, recovered, str(outcome.runs), *times, str(outcome.twice or "never"), remarks)
     return found
 
 

@@ -15,6 +15,7 @@ from lab.failover.rows import RECOVERY_LIMIT, Row
 class Outcome:
     """What came of all runs of a row."""
 
+    runs: int = 0
     seconds: list[float] = field(default_factory=list)  # from the fault to a new QEMU, of each machine in each run
     twice: int = 0  # runs in which a machine could write from two nodes
     remarks: list[str] = field(default_factory=list)
@@ -23,6 +24,7 @@ class Outcome:
 
 def run_once(rig: Rig, row: Row, outcome: Outcome) -> None:
     """One run, from a healthy cluster to a healthy one. Raises LabError when it went otherwise than the row says."""
+    outcome.runs += 1
     rig.repair()
     rig.gather(rig.leader() if row.leads else row.victim)
     if row.leads:
