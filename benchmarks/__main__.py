@@ -13,13 +13,14 @@ import click
 from benchmarks.figures import Figure, print_table
 
 PARTS = ("api", "tasks", "cli", "node", "placement", "export", "shipping", "lab")
+LONG = ("mirror",)  # half an hour each: measured when named
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS + LONG))
 @click.option("--with-demo", is_flag=True, help="In the part lab: also time the whole demo, which takes minutes.")
 def main(parts: tuple[str, ...], with_demo: bool) -> None:
-    """Measure PARTS, or all of them. A goal that is missed is shown and ends nothing."""
+    """Measure PARTS, or all but the half an hour of ``mirror``. A goal that is missed is shown and ends nothing."""
     load = f"{os.getloadavg()[0]:.1f}"
     print(f"{os.cpu_count()} cores; load before the start: {load} (figures are good when it is well below 1)")
     figures: list[Figure] = []

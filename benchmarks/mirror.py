@@ -1,0 +1,98 @@
+"""How old a mirror's copy gets: sent once a minute for half an hour, under a guest that writes all the time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.figures import Figure, Goal, from_samples
+from benchmarks.lab import running
+from benchmarks.picture import Line, draw
+from lab import guest, link
+from lab.drive import Driver
+
+DURATION = 30 * 60.0  # seconds
+SAMPLE = 5.0  # seconds between two looks
+WRITTEN = 5.0  # MB/s
+LAG = 120.0  # seconds
+BLOCK_KIB, DISK_MIB, DISKS = 2048, 512, 2
+NAME, POOL, SCHEDULE = "writer", "mirrored", "minutely"
+HTTPS_PORT = 7443
+CLUSTERS = (("lageast", 7391), ("lagwest", 7392))
+PICTURE = Path(__file__).parents[1] / "docs/manual/mirror-lag.svg"
+
+
+def figures() -> Iterator[Figure]:
+    """Draws the picture of the manual anew."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pvc-bench-")))
+        os.environ["PVC_CLIENT_DIR"] = str(directory)  # the user's own connections stay as they are
+        clusters = [
+            stack.enter_context(running(name, publish))[0] for name, publish in (("lage", 7391), ("lagw", 7392))
+        ]
+        line = link.between(*clusters)
+        line.up()
+        stack.callback(line.down)
+        east, west = map(Driver, clusters)
+        address = f"https://{west.cluster.floating('upstream').partition('/')[0]}:{HTTPS_PORT}/api/v1"
+        east.pvc("peer", "add", "west", "-a", address, "-k", f"@{west.cluster.token_file}")
+        for site in (east, west):
+            site.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=1,mincopies=1")
+        _define(east, directory)
+        yield from _watch(east, west)
+
+
+def _define(east: Driver, directory: Path) -> None:
+    image, xml = directory / "guest.raw", directory / "guest.xml"
+    guest.build(image)
+    east.pvc("storage", "volume", "add", POOL, NAME, f"{guest.SIZE_MIB}M")
+    east.pvc("storage", "volume", "upload", POOL, NAME, str(image), "-f", "raw")
+    disks = tuple(f"{POOL}/{NAME}-p{number}" for number in range(DISKS))
+    for disk in disks:
+        east.pvc("storage", "volume", "add", *disk.split("/"), f"{DISK_MIB}M")
+    xml.write_text(guest.guest_xml(NAME, f"{POOL}/{NAME}", pattern=disks, block_kib=BLOCK_KIB))
+    east.pvc("vm", "define", str(xml), "-t", "node1")
+    east.pvc("vm", "tag", "add", NAME, "mirrored")
+    east.pvc("vm", "start", NAME)
+    east.wait_console(NAME, r"guest: pattern \d+$")
+
+
+def _watch(east: Driver, west: Driver) -> Iterator[Figure]:
+    when = ("--when", "1m", "--tag", "mirrored", "--goal", f"{LAG:g}")
+    east.pvc("schedule", "mirror", "add", SCHEDULE, *when, "--peer", "west", "--keep", "2", "--peer-keep", "3")
+    east.wait("the first copy", lambda: _lag(east), 300)
+    first, began = _written(east), time.monotonic()
+    lags: list[tuple[float, float]] = []
+    while (now := time.monotonic() - began) < DURATION:
+        lag = _lag(east)
+        if lag is None:
+            raise RuntimeError("the mirror is gone")
+        lags.append((now, lag))
+        time.sleep(SAMPLE)
+    seconds, blocks = time.monotonic() - began, _written(east) - first
+    snapshot = west.vm(NAME)["mirror"]["snapshot"]
+    images = [f"{POOL}/{NAME}-p{number}@{snapshot}" for number in range(DISKS)]
+    report = west.json_on("node1", sys.executable, "-m", "lab.pattern", "--block", str(BLOCK_KIB), *images)
+    if report["wrong"]:
+        raise RuntimeError(f"the copy is not whole: {report['wrong']}")
+    rate = blocks * BLOCK_KIB * 1024 / seconds / 1e6
+    draw(PICTURE, f"Age of the copy: a new one each minute, a guest that writes {rate:.1f} MB/s",
+         ("minutes", "seconds"), [(at / 60, lag) for at, lag in lags], Line(LAG, "goal"))  # fmt: skip
+    yield Figure("the guest writes", "MB/s", rate, goal=Goal(WRITTEN, at_least=True))
+    yield from_samples("age of its copy", "s", [lag for _, lag in lags], Goal(LAG, of="worst"))
+    yield Figure("  the worst of all", "s", max(lag for _, lag in lags), goal=Goal(LAG))
+
+
+def _lag(site: Driver) -> float | None:
+    mirror = site.vm(NAME)["mirror"]
+    return mirror["lag_seconds"] if mirror else None
+
+
+def _written(site: Driver) -> int:
+    """The number of a block that the guest has written and synced just now."""
+    return int(site.wait_console(NAME, r"guest: pattern (\d+)$", after=site.last_line(NAME))[1])
