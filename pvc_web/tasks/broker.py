@@ -46,15 +46,24 @@ def _send(task: Task) -> bool:
     if time.monotonic() < _silent_until:
         return False
     try:
-        app.send_task(
-            task.operation,
-            args=(str(task.id),),
-            task_id=str(task.id),
-            queue=task.queue,
-            retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
-        )
+        try:
+            _publish(task)
+        except AttributeError:  # kombu trips over a channel that it kept when its Redis went
+            for pool in (app.producer_pool, app.pool):
+                pool.force_close_all(close_pool=False)
+            _publish(task)
     except OperationalError as error:
         log.warning("task %s could not be sent and waits in the database: %s", task.id, error)
         _silent_until = time.monotonic() + SILENCE
         return False
     return True
+
+
+def _publish(task: Task) -> None:
+    app.send_task(
+        task.operation,
+        args=(str(task.id),),
+        task_id=str(task.id),
+        queue=task.queue,
+        retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
+    )

@@ -24,6 +24,7 @@ from pvc_tasks.reaper import Reaper
 from pvc_web.accounts.models import User
 from pvc_web.config import cluster as connections
 from pvc_web.tasks import service
+from pvc_web.tasks.broker import app
 from pvc_web.tasks.models import Task, TaskLock
 from tests.services.probes import ParentProbe, Probe, ResumableProbe
 from tests.services.processes import Workers, lines, until
@@ -189,6 +190,14 @@ def test_messages_that_redis_lost_are_sent_again_once(
     Task.objects.update(sent=Now() - timedelta(seconds=10))
     reaper.sweep()
     assert redis.llen("cluster.control") == len(tasks)
+
+
+def test_a_channel_that_went_with_its_redis_is_replaced(operator: User, services: LocalServices, path: str) -> None:
+    service.submit(Probe(f"{path}1"), operator)
+    with app.pool.acquire() as kept:
+        kept.default_channel.close()  # as kombu leaves it when the master changes under it
+    service.submit(Probe(f"{path}2"), operator)
+    assert Redis.from_url(services.redis).llen("cluster.control") == 2
 
 
 def test_a_restart_of_the_database_loses_no_task(
