@@ -195,7 +195,8 @@ def test_messages_that_redis_lost_are_sent_again_once(
 def test_a_channel_that_went_with_its_redis_is_replaced(operator: User, services: LocalServices, path: str) -> None:
     service.submit(Probe(f"{path}1"), operator)
     with app.pool.acquire() as kept:
-        kept.default_channel.close()  # as kombu leaves it when the master changes under it
+        kept.default_channel.close()
+        kept.default_channel._disconnect_pools()  # as kombu leaves it when the master changes under it
     service.submit(Probe(f"{path}2"), operator)
     assert Redis.from_url(services.redis).llen("cluster.control") == 2
 
