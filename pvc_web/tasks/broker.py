@@ -48,7 +48,7 @@ def _send(task: Task) -> bool:
     try:
         try:
             _publish(task)
-        except AttributeError:  # kombu trips over a channel that it kept when its Redis went
+        except AttributeError:  # kombu made the queue on a new channel, and put the message on the lost one
             for pool in (app.producer_pool, app.pool):
                 pool.force_close_all(close_pool=False)
             _publish(task)

@@ -13,6 +13,7 @@ import pytest
 from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 from redis import Redis
+from redis.exceptions import ConnectionError
 from rest_framework.test import APIClient
 
 from lab.local import LocalServices
@@ -192,12 +193,22 @@ def test_messages_that_redis_lost_are_sent_again_once(
     assert redis.llen("cluster.control") == len(tasks)
 
 
-def test_a_channel_that_went_with_its_redis_is_replaced(operator: User, services: LocalServices, path: str) -> None:
+def test_a_task_is_sent_though_redis_goes_between_its_queue_and_its_message(
+    operator: User, services: LocalServices, path: str
+) -> None:
     service.submit(Probe(f"{path}1"), operator)
-    with app.pool.acquire() as kept:
-        kept.default_channel.close()
-        kept.default_channel._disconnect_pools()  # as kombu leaves it when the master changes under it
+    with app.producer_pool.acquire() as producer:
+        channel, connection = producer.channel, producer.connection
+    declare = channel.queue_declare
+
+    def go(*_: object, **__: object) -> None:
+        channel.queue_declare = declare
+        raise ConnectionError("the master has changed")
+
+    connection.declared_entities.clear()
+    channel.queue_declare = go
     service.submit(Probe(f"{path}2"), operator)
+    assert channel.queue_declare is declare
     assert Redis.from_url(services.redis).llen("cluster.control") == 2
 
 
