@@ -49,8 +49,6 @@ def _send(task: Task) -> bool:
         try:
             _publish(task)
         except AttributeError:  # kombu made the queue on a new channel, and put the message on the lost one
-            for pool in (app.producer_pool, app.pool):
-                pool.force_close_all(close_pool=False)
             _publish(task)
     except OperationalError as error:
         log.warning("task %s could not be sent and waits in the database: %s", task.id, error)
