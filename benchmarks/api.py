@@ -37,6 +37,7 @@ def figures() -> Iterator[Figure]:
         Question("GET /vm/<name> of 1,000", _one(1_000), 200, 10),
         Question("GET /status at 1,000", "/api/v1/status", 200, 30),
         Question("GET /node at 1,000", "/api/v1/node", 50, None),
+        Question("GET /metrics at 1,000", "/api/v1/metrics", 20, 500),
         Question("GET /vm?page_size=100 of 1,000", "/api/v1/vm?page_size=100", 50, None),
     ])  # fmt: skip
     yield from _at(10_000, [

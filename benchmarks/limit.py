@@ -17,8 +17,9 @@ DIRECTORY_VARIABLE = "PVC_BENCHMARK_DOCUMENTS"
 
 
 def store(directory: Path, path: str, body: bytes) -> None:
-    """Keep the JSON document that ``path`` (with its query) is to be answered with."""
-    (directory / quote(path, safe="")).write_bytes(body)
+    """Keep what ``path`` (with its query) is to be answered with: a JSON document, or text, kept as JSON's string."""
+    document = body if body[:1] in (b"[", b"{") else msgspec.json.encode(body.decode())
+    (directory / quote(path, safe="")).write_bytes(document)
 
 
 def _load() -> dict[str, Any]:

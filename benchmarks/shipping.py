@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.figures import Figure, Goal, from_samples
-from tests.services.sites import POOL, Site
+from lab.site import POOL, Site
 
 SIZE = 2 << 30  # bytes, of which every other stretch is written: half with what does not compress
 STRETCH = 32 << 20

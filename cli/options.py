@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -49,20 +49,25 @@ complete_fault = completer("faults", key="id")
 complete_peer = completer("peers")
 
 
+def read_secret(text: str) -> str:
+    """The text itself, or the content of @FILE: a list of processes shows what is typed here."""
+    if not text.startswith("@"):
+        return text
+    try:
+        with click.open_file(text[1:]) as stream:
+            return str(stream.read()).strip()
+    except OSError as error:
+        raise click.BadParameter(f"{text[1:]} cannot be read: {error.strerror}") from None
+
+
 def read_api_key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
     """The key itself, or from @FILE, or from standard input for ``-``."""
     if not value:
         return ""
     if value == "-":
         key = sys.stdin.read().strip()
-    elif value.startswith("@"):
-        try:
-            with click.open_file(value[1:]) as stream:
-                key = stream.read().strip()
-        except OSError as error:
-            raise click.BadParameter(f"{value[1:]} cannot be read: {error.strerror}") from None
     else:
-        key = value
+        key = read_secret(value)
     if not key.isascii() or not key.isprintable() or " " in key:
         raise click.BadParameter("an API key is one line of visible ASCII characters")
     return key
@@ -143,11 +148,18 @@ def apply(*decorators: Decorator[Any]) -> Decorator[Any]:
     return decorate
 
 
+def body_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, for the API; an option that may be repeated says nothing when it was not."""
+    return {name: list(value) or None if isinstance(value, tuple) else value for name, value in options.items()}
+
+
 def meta_options(function: Any) -> Any:
-    """The options of a machine's metadata, for ``define`` and ``meta``."""
+    """The options of a machine's metadata, under the API's names, for ``define`` and ``meta``."""
     return apply(
         click.option("-l", "--limit", help="Nodes it may run on, separated by commas."),
-        click.option("-s", "--node-selector", type=click.Choice(SELECTORS), help="How a node is chosen for it."),
+        click.option(
+            "-s", "--node-selector", "selector", type=click.Choice(SELECTORS), help="How a node is chosen for it."
+        ),
         click.option(
             "--autostart/--no-autostart",
             "-a/-A",
@@ -155,10 +167,13 @@ def meta_options(function: Any) -> Any:
             default=None,
             help="Start it when its node becomes ready, or do not.",
         ),
-        click.option("-m", "--method", type=click.Choice(METHODS), help="How it moves between nodes."),
+        click.option(
+            "-m", "--method", "migration_method", type=click.Choice(METHODS), help="How it moves between nodes."
+        ),
         click.option(
             "-d",
             "--max-downtime",
+            "migration_max_downtime",
             type=click.IntRange(min=1),
             metavar="MILLISECONDS",
             help="How long it may stand still during a live move.",

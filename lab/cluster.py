@@ -42,6 +42,7 @@ class Cluster:
     profile: Profile
     publish: int  # port on 127.0.0.1 that leads to the web server of a living node
     state: Path  # everything the cluster keeps on this machine's disk
+    clock: int = 0  # seconds by which its clocks are ahead of this machine's
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -159,12 +160,12 @@ def load(name: str, state: Path) -> Cluster | None:
     return Cluster(**plan, state=state / name)
 
 
-def plan(name: str, state: Path, profile: Profile, publish: int | None) -> Cluster:
+def plan(name: str, state: Path, profile: Profile, publish: int | None, clock: int = 0) -> Cluster:
     """Plan a new cluster with the first free index; nothing is made. Raises LabError when none is free."""
     taken = {other.index for other in all_clusters(state)}
     routes = _routes()
     for index in CLUSTERS:
-        cluster = Cluster(name, index, profile, FIRST_PORT + index if publish is None else publish, state / name)
+        cluster = Cluster(name, index, profile, FIRST_PORT + index if publish is None else publish, state / name, clock)
         subnets = [cluster.subnet(network) for network in NETWORKS]
         if index not in taken and not any(subnet.overlaps(route) for subnet in subnets for route in routes):
             break

@@ -7,7 +7,7 @@ import sys
 
 import yaml
 
-from lab import backing, certificates, disks, osd, patroni, sentinel
+from lab import backing, certificates, clocks, disks, osd, patroni, sentinel
 from lab.ceph import Ceph
 from lab.cluster import BMC_NETWORK, BMC_USER, INFRA, Cluster
 from lab.service import Service
@@ -32,7 +32,7 @@ def services(cluster: Cluster, host: str, domain_type: str = "qemu") -> list[Ser
         found += _ceph(cluster).services(host)
     if host in cluster.nodes:
         found += _hypervisor(cluster, host) + _pvc(cluster, host, domain_type)
-    return found
+    return clocks.told(cluster, found)
 
 
 def _single(cluster: Cluster) -> list[Service]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import bmc as bmcs
-from lab import certificates, disks, hosts, namespaces, network, power
+from lab import certificates, clocks, disks, hosts, namespaces, network, power
 from lab import cluster as plans
 from lab import link as lines
 from lab.bmc import Condition
@@ -60,10 +60,15 @@ networks_argument = click.argument("networks", nargs=-1, type=click.Choice(list(
     help="light: one of each service, on a host of its own; full: three of each, on the nodes. [default: light]",
 )
 @publish_option
+@click.option("--clock", help="How far its clocks are ahead of this machine's, such as +1h or -90s. [default: not]")
 @click.pass_obj
-def up(options: tuple[str, Path], profile: plans.Profile | None, publish: int | None) -> None:
+def up(options: tuple[str, Path], profile: plans.Profile | None, publish: int | None, clock: str | None) -> None:
     """Start the cluster, or what of it is not running, and wait until it is healthy."""
-    cluster = bring_up(*options, profile, publish)
+    try:
+        ahead = None if clock is None else clocks.parse(clock)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    cluster = bring_up(*options, profile, publish, ahead)
     click.echo(f"""
 Cluster {cluster.name} is healthy.
   web and API    http://127.0.0.1:{cluster.publish}/
@@ -71,11 +76,13 @@ Cluster {cluster.name} is healthy.
   token          in {cluster.token_file}""")
 
 
-def bring_up(name: str, state: Path, profile: plans.Profile | None, publish: int | None) -> Cluster:
+def bring_up(
+    name: str, state: Path, profile: plans.Profile | None, publish: int | None, clock: int | None = None
+) -> Cluster:
     """The cluster ``name``, healthy. Raises LabError with what failed, and whether there is something to remove."""
     with exclusive(state, name):
         with planning(state):
-            cluster = plans.load(name, state) or plans.plan(name, state, profile or "light", publish)
+            cluster = plans.load(name, state) or plans.plan(name, state, profile or "light", publish, clock or 0)
             if profile not in (None, cluster.profile):
                 raise LabError(
                     f"cluster {name} is of the profile {cluster.profile}; take it down first, or choose another name"
@@ -84,6 +91,8 @@ def bring_up(name: str, state: Path, profile: plans.Profile | None, publish: int
                 raise LabError(
                     f"cluster {name} is published on port {cluster.publish}; to change it, take it down first"
                 )
+            if clock not in (None, cluster.clock):
+                raise LabError(f"the clocks of cluster {name} are {cluster.clock:+} s ahead; take it down first")
             check_port(cluster)
             plans.save(cluster)
         try:

@@ -74,6 +74,7 @@ class FencingConfig:
 class ZookeeperConfig:
     hosts: tuple[str, ...]  # host:port
     session_timeout: float = 6.0
+    metrics_port: int = 0  # of the servers' own metrics for Prometheus; 0: they are asked by ``mntr``
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class ApiConfig:
     tls_key: str = ""
     secret_key_file: str = "/etc/pvc/django.secret"
     allowed_hosts: tuple[str, ...] = ("*",)
+    open_metrics: bool = True  # metrics need no token, as with PVC 1.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pvc_core.errors import PvcError
 from pvc_core.model.node import DomainStats, InterfaceStats
 from pvc_core.ports import Clock, Hypervisor, NetworkPlane
@@ -21,6 +23,7 @@ class Sampler:
         self._limit = SILENT_INTERVALS * interval
         self._returned = clock.monotonic()
         self._interfaces_due = 0.0
+        self._interfaces_read = 0.0
         self._libvirt = Trouble("libvirt statistics")
         self._links = Trouble("network interfaces")
         self.domains: dict[str, DomainStats] = {}
@@ -38,12 +41,17 @@ class Sampler:
         self._returned = self._clock.monotonic()
 
     def _sample_interfaces(self) -> None:
-        self._interfaces_due = self._clock.monotonic() + INTERFACES_EVERY
+        now = self._clock.monotonic()
+        self._interfaces_due = now + INTERFACES_EVERY
         try:
-            self.interfaces = self._network.interfaces()
-            self._links.end()
+            read, seconds = self._network.interfaces(), now - self._interfaces_read
         except PvcError as error:
             self._links.begin(error)
+            return
+        known = self.interfaces
+        self.interfaces = {name: _with_rates(card, known.get(name, card), seconds) for name, card in read.items()}
+        self._interfaces_read = now
+        self._links.end()
 
     @property
     def libvirt_trouble(self) -> str:
@@ -52,3 +60,18 @@ class Sampler:
         if silent > self._limit:
             return f"libvirt has not answered for {silent:.0f} s"
         return self._libvirt.message
+
+
+def _with_rates(card: InterfaceStats, before: InterfaceStats, seconds: float) -> InterfaceStats:
+    """What its counters rose by in a second since they were read as ``before``; they begin anew with the link."""
+
+    def rate(new: int, old: int) -> float:
+        return round(max(0, new - old) / seconds, 1) if seconds else 0.0
+
+    return replace(
+        card,
+        rx_byte_rate=rate(card.rx_bytes, before.rx_bytes),
+        rx_packet_rate=rate(card.rx_packets, before.rx_packets),
+        tx_byte_rate=rate(card.tx_bytes, before.tx_bytes),
+        tx_packet_rate=rate(card.tx_packets, before.tx_packets),
+    )

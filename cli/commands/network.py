@@ -22,50 +22,28 @@ vni_argument = click.argument("vni", shell_complete=complete_network)
 
 
 def _detail_options(function: Any) -> Any:
-    """What may be given when a network is added or modified. All but the MTU is for managed networks."""
+    """What may be given when a network is added or modified, under the API's names. All but the MTU is for managed
+    networks."""
     return apply(
         click.option(
             "-m", "--mtu", type=click.IntRange(68, 65535), help="MTU; that of the underlying interface when not given."
         ),
         click.option("-n", "--domain", help="DNS domain (managed)."),
         click.option(
-            "--dns-server", "dns_servers", multiple=True, help="DNS server of the domain; may be repeated (managed)."
+            "--dns-server", "name_servers", multiple=True, help="DNS server of the domain; may be repeated (managed)."
         ),
-        click.option("-i", "--ipnet", help="IPv4 network, such as 10.1.0.0/24 (managed)."),
-        click.option("-i6", "--ipnet6", help="IPv6 network, such as 2001:db8::/64 (managed)."),
-        click.option("-g", "--gateway", help="IPv4 gateway (managed)."),
-        click.option("-g6", "--gateway6", help="IPv6 gateway (managed)."),
-        click.option("--dhcp/--no-dhcp", "dhcp", default=None, help="Give out IPv4 addresses, or do not (managed)."),
-        click.option("--dhcp-start", help="First IPv4 address to give out (managed)."),
-        click.option("--dhcp-end", help="Last IPv4 address to give out (managed)."),
+        click.option("-i", "--ipnet", "ip4_network", help="IPv4 network, such as 10.1.0.0/24 (managed)."),
+        click.option("-i6", "--ipnet6", "ip6_network", help="IPv6 network, such as 2001:db8::/64 (managed)."),
+        click.option("-g", "--gateway", "ip4_gateway", help="IPv4 gateway (managed)."),
+        click.option("-g6", "--gateway6", "ip6_gateway", help="IPv6 gateway (managed)."),
+        click.option("--dhcp/--no-dhcp", "dhcp4", default=None, help="Give out IPv4 addresses, or do not (managed)."),
+        click.option("--dhcp-start", "dhcp4_start", help="First IPv4 address to give out (managed)."),
+        click.option("--dhcp-end", "dhcp4_end", help="Last IPv4 address to give out (managed)."),
     )(function)
 
 
-def _details(
-    mtu: int | None,
-    domain: str | None,
-    dns_servers: tuple[str, ...],
-    ipnet: str | None,
-    ipnet6: str | None,
-    gateway: str | None,
-    gateway6: str | None,
-    dhcp: bool | None,
-    dhcp_start: str | None,
-    dhcp_end: str | None,
-) -> dict[str, object]:
-    """The options above under the API's names."""
-    return {
-        "mtu": mtu,
-        "domain": domain,
-        "name_servers": ",".join(dns_servers) or None,
-        "ip4_network": ipnet,
-        "ip6_network": ipnet6,
-        "ip4_gateway": gateway,
-        "ip6_gateway": gateway6,
-        "dhcp4": dhcp,
-        "dhcp4_start": dhcp_start,
-        "dhcp4_end": dhcp_end,
-    }
+def _body(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "name_servers": ",".join(options["name_servers"]) or None}
 
 
 @click.command()
@@ -82,12 +60,11 @@ def _details(
 @_detail_options
 @wait_option()
 @pass_session
-def add(session: Session, /, vni: int, description: str, nettype: str, wait: bool, **details: Any) -> None:
+def add(session: Session, /, wait: bool, **options: Any) -> None:
     """Add a network with the id VNI (for a bridged one, its VLAN)."""
     from cli.tasks import submit
 
-    body = {"vni": vni, "description": description, "nettype": nettype, **_details(**details)}
-    submit(session, "POST", route("network"), body=body, wait=wait)
+    submit(session, "POST", route("network"), body=_body(options), wait=wait)
 
 
 @click.command()
@@ -96,11 +73,11 @@ def add(session: Session, /, vni: int, description: str, nettype: str, wait: boo
 @_detail_options
 @wait_option()
 @pass_session
-def modify(session: Session, /, vni: str, description: str | None, wait: bool, **details: Any) -> None:
+def modify(session: Session, /, vni: str, wait: bool, **options: Any) -> None:
     """Change what is given of the network VNI; the rest stays."""
     from cli.tasks import submit
 
-    body = {"description": description, **_details(**details)}
+    body = _body(options)
     if all(value is None for value in body.values()):
         raise click.UsageError("Give at least one thing to change.")
     submit(session, "PUT", route("network", vni), body=body, wait=wait)

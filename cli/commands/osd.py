@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -30,32 +31,15 @@ size_option = click.option("-s", "--ext-db-size", metavar="SIZE", help="The same
 @yes_option
 @wait_option()
 @pass_session
-def add_osd(
-    session: Session,
-    node: str,
-    device: str,
-    weight: float | None,
-    ext_db_ratio: float | None,
-    ext_db_size: str | None,
-    osd_count: int,
-    yes: bool,
-    wait: bool,
-) -> None:
+def add_osd(session: Session, /, yes: bool, wait: bool, **options: Any) -> None:
     """Add OSDs on DEVICE of NODE.
 
     DEVICE is the path of an empty disk, or detect:NAME:SIZE:ID, with a part of the disk's model, its size as in 800GB,
     and which of such disks it is, from 0.
     """
-    session.confirm(f"Make {osd_count} OSD on {device} of node {node}? The whole disk is taken.", yes)
-    body = {
-        "node": node,
-        "device": device,
-        "weight": weight,
-        "ext_db_ratio": ext_db_ratio,
-        "ext_db_size": ext_db_size,
-        "osd_count": osd_count,
-    }
-    _submit(session, "POST", (), body, wait)
+    what = f"{options['osd_count']} OSD on {options['device']} of node {options['node']}"
+    session.confirm(f"Make {what}? The whole disk is taken.", yes)
+    _submit(session, "POST", (), options, wait)
 
 
 @click.command("replace")
@@ -69,32 +53,13 @@ def add_osd(
 @yes_option
 @wait_option()
 @pass_session
-def replace_osd(
-    session: Session,
-    osdid: str,
-    new_device: str,
-    old_device: str | None,
-    weight: float | None,
-    ext_db_ratio: float | None,
-    ext_db_size: str | None,
-    force: bool,
-    yes: bool,
-    wait: bool,
-) -> None:
+def replace_osd(session: Session, /, osdid: str, new_device: str, yes: bool, wait: bool, **options: Any) -> None:
     """Make the OSD OSDID anew on NEW_DEVICE of its node.
 
     Its number and place stay. What it holds is copied from the other OSDs; refused where they do not have all of it.
     """
     session.confirm(f"Give up what OSD {osdid} holds, and make it anew on {new_device}?", yes)
-    body = {
-        "new_device": new_device,
-        "old_device": old_device,
-        "weight": weight,
-        "ext_db_ratio": ext_db_ratio,
-        "ext_db_size": ext_db_size,
-        "force": force,
-    }
-    _submit(session, "POST", (osdid,), body, wait)
+    _submit(session, "POST", (osdid,), {"new_device": new_device, **options}, wait)
 
 
 @click.command("refresh")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.options import Decorator, complete_peer, format_option, read_api_key, yes_option
+from cli.options import Decorator, apply, complete_peer, format_option, read_api_key, yes_option
 from cli.routes import route
 from cli.session import Session, pass_session
 
@@ -15,7 +15,7 @@ peer_argument = click.argument("name", shell_complete=complete_peer)
 
 def _options(required: bool) -> Decorator[Any]:
     """The options of ``add`` and ``modify``."""
-    decorators = (
+    return apply(
         click.option(
             "-a", "--api-uri", required=required, help="Its API, such as https://west.example.com:7370/api/v1."
         ),
@@ -35,13 +35,6 @@ def _options(required: bool) -> Decorator[Any]:
         click.option("-p", "--pool", help="Pool of the copies there; an empty one: pools of the same names."),
         click.option("-b", "--bandwidth", help="The most bytes a second that are sent, such as 50M; 0: no limit."),
     )
-
-    def decorate(function: Any) -> Any:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
 
 
 @click.command()

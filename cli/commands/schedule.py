@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from cli.lazy import LazyGroup
-from cli.options import Decorator, apply, completer, format_option, wait_option, yes_option
+from cli.options import Decorator, apply, body_of, completer, format_option, read_secret, wait_option, yes_option
 from cli.routes import route
 from cli.session import Session, pass_session
 
-backup_argument = click.argument("name", shell_complete=completer("schedules", "backup"))
-mirror_argument = click.argument("name", shell_complete=completer("schedules", "mirror"))
-target_argument = click.argument("name", shell_complete=completer("schedules", "target"))
 list_format_option = format_option("pretty", "raw", "json", "json-pretty")
-item_format_option = format_option("pretty", "json", "json-pretty")
 
 
 def from_file(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """The text itself, or the content of @FILE: a list of processes shows what is typed here."""
-    return read_secret(value) if value is not None else None
-
-
-def read_secret(text: str) -> str:
-    if not text.startswith("@"):
-        return text
-    try:
-        with click.open_file(text[1:]) as stream:
-            return str(stream.read()).strip()
-    except OSError as error:
-        raise click.BadParameter(f"{text[1:]} cannot be read: {error.strerror}") from None
+    return None if value is None else read_secret(value)
 
 
 def several(*names: str, metavar: str, help: str) -> Decorator[Any]:
@@ -87,86 +73,141 @@ TARGET_OPTIONS = apply(
 )
 
 
-def body_of(fields: dict[str, Any]) -> dict[str, Any]:
-    """What was given; an option that may be repeated says nothing when it was not."""
-    return {name: _several(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-
-
-def _several(values: Sequence[str]) -> list[str] | None:
-    return list(values) or None
-
-
-def _credentials(values: Sequence[str]) -> dict[str, str]:
+def with_credentials(fields: dict[str, Any]) -> dict[str, Any]:
     found = {}
-    for value in values:
+    for value in fields.pop("credentials"):
         name, _, content = value.partition("=")
         found[name] = read_secret(content)
-    return found
+    return fields | found
 
 
-def _write(session: Session, method: str, *path: str, body: dict[str, Any] | None = None) -> None:
-    from cli.tasks import submit
+@dataclass(frozen=True)
+class Kind:
+    """What is kept under names, of which all commands on it differ only in these words. ``called`` is the kind in the
+    paths of the API; ``table`` and ``sheet`` are of ``cli.tables.schedules``; ``question`` is asked before removal."""
 
-    submit(session, method, route("schedules", *path), body=body)
+    called: str
+    noun: str
+    listed: str
+    add: str
+    remove: str
+    question: str
+    options: Decorator[Any]
+    table: str
+    sheet: str = ""
+    body: Callable[[dict[str, Any]], dict[str, Any]] = body_of
+
+    @property
+    def argument(self) -> Decorator[Any]:
+        return click.argument("name", shell_complete=completer("schedules", self.called))
+
+    def commands(self) -> list[click.Command]:
+        found = [self._list(), self._add(), self._modify(), self._remove()]
+        return [*found, self._info()] if self.sheet else found
+
+    def _list(self) -> click.Command:
+        @click.command("list", help=f"List {self.listed}.")
+        @list_format_option
+        @pass_session
+        def command(session: Session, style: str) -> None:
+            from cli.output import show_list
+            from cli.tables import schedules
+
+            show_list(session.client.get(route("schedules", self.called)), style, getattr(schedules, self.table))
+
+        return command
+
+    def _info(self) -> click.Command:
+        @click.command("info", help=f"Show the {self.noun} NAME.")
+        @self.argument
+        @format_option("pretty", "json", "json-pretty")
+        @pass_session
+        def command(session: Session, name: str, style: str) -> None:
+            from cli.output import show_item
+            from cli.tables import schedules
+
+            show_item(session.client.get(route("schedules", self.called, name)), style, getattr(schedules, self.sheet))
+
+        return command
+
+    def _add(self) -> click.Command:
+        @click.command("add", help=self.add)
+        @click.argument("name")
+        @self.options
+        @pass_session
+        def command(session: Session, /, name: str, **fields: Any) -> None:
+            self._write(session, "POST", body={"name": name, **self.body(fields)})
+
+        return command
+
+    def _modify(self) -> click.Command:
+        @click.command("modify", help=f"Change the {self.noun} NAME. What is not given stays as it is.")
+        @self.argument
+        @self.options
+        @pass_session
+        def command(session: Session, /, name: str, **fields: Any) -> None:
+            self._write(session, "PUT", name, body=self.body(fields))
+
+        return command
+
+    def _remove(self) -> click.Command:
+        @click.command("remove", help=self.remove)
+        @self.argument
+        @yes_option
+        @pass_session
+        def command(session: Session, name: str, yes: bool) -> None:
+            session.confirm(self.question.format(name), yes)
+            self._write(session, "DELETE", name)
+
+        return command
+
+    def _write(self, session: Session, method: str, *name: str, body: dict[str, Any] | None = None) -> None:
+        from cli.tasks import submit
+
+        submit(session, method, route("schedules", self.called, *name), body=body)
 
 
-@click.command("list")
-@list_format_option
-@pass_session
-def list_backups(session: Session, style: str) -> None:
-    """List schedules of backups."""
-    from cli.output import show_list
-    from cli.tables.schedules import BACKUPS
-
-    show_list(session.client.get(route("schedules", "backup")), style, BACKUPS)
-
-
-@click.command("info")
-@backup_argument
-@item_format_option
-@pass_session
-def info_backup(session: Session, name: str, style: str) -> None:
-    """Show the schedule NAME."""
-    from cli.output import show_item
-    from cli.tables.schedules import BACKUP
-
-    show_item(session.client.get(route("schedules", "backup", name)), style, BACKUP)
-
-
-@click.command("add")
-@click.argument("name")
-@BACKUP_OPTIONS
-@pass_session
-def add_backup(session: Session, /, name: str, **fields: Any) -> None:
-    """Make the schedule NAME. It needs --when, --target, and machines by --tag or --vm."""
-    _write(session, "POST", "backup", body={"name": name, **body_of(fields)})
-
-
-@click.command("modify")
-@backup_argument
-@BACKUP_OPTIONS
-@pass_session
-def modify_backup(session: Session, /, name: str, **fields: Any) -> None:
-    """Change the schedule NAME. What is not given stays as it is."""
-    _write(session, "PUT", "backup", name, body=body_of(fields))
-
-
-@click.command("remove")
-@backup_argument
-@yes_option
-@pass_session
-def remove_backup(session: Session, name: str, yes: bool) -> None:
-    """Remove the schedule NAME. Its backups stay where they are."""
-    session.confirm(f"Remove the backup schedule {name}?", yes)
-    _write(session, "DELETE", "backup", name)
+BACKUPS = Kind(
+    "backup",
+    "schedule",
+    listed="schedules of backups",
+    add="Make the schedule NAME. It needs --when, --target, and machines by --tag or --vm.",
+    remove="Remove the schedule NAME. Its backups stay where they are.",
+    question="Remove the backup schedule {}?",
+    options=BACKUP_OPTIONS,
+    table="BACKUPS",
+    sheet="BACKUP",
+)
+MIRRORS = Kind(
+    "mirror",
+    "schedule",
+    listed="schedules of mirrors",
+    add="Make the schedule NAME. It needs --when, --peer, and machines by --tag or --vm.",
+    remove="Remove the schedule NAME. Its mirrors stay, and are no longer brought up to date.",
+    question="Remove the mirror schedule {}?",
+    options=MIRROR_OPTIONS,
+    table="MIRRORS",
+    sheet="MIRROR",
+)
+TARGETS = Kind(
+    "target",
+    "target",
+    listed="stored targets",
+    add="Store the target NAME. Its credentials are never shown again.",
+    remove="Forget the target NAME. What is kept there stays.",
+    question="Forget the target {} with its credentials?",
+    options=TARGET_OPTIONS,
+    table="TARGETS",
+    body=with_credentials,
+)
 
 
 @click.command("preview")
-@backup_argument
+@BACKUPS.argument
 @click.option("-k", "--keep", help="Another retention to try, such as last=3,daily=7.")
 @list_format_option
 @pass_session
-def preview_backup(session: Session, name: str, keep: str | None, style: str) -> None:
+def preview(session: Session, name: str, keep: str | None, style: str) -> None:
     """Show which backups the schedule NAME would remove now."""
     from cli.output import show_list
     from cli.tables.schedules import VERDICTS
@@ -181,10 +222,10 @@ def preview_backup(session: Session, name: str, keep: str | None, style: str) ->
 
 
 @click.command("test")
-@backup_argument
+@BACKUPS.argument
 @wait_option()
 @pass_session
-def test_backup(session: Session, name: str, wait: bool) -> None:
+def test(session: Session, name: str, wait: bool) -> None:
     """Try now whether the newest backups of NAME restore."""
     from cli.tasks import submit
 
@@ -192,10 +233,10 @@ def test_backup(session: Session, name: str, wait: bool) -> None:
 
 
 @click.command("tests")
-@backup_argument
+@BACKUPS.argument
 @list_format_option
 @pass_session
-def tests_backup(session: Session, name: str, style: str) -> None:
+def tests(session: Session, name: str, style: str) -> None:
     """Show how the restore tests of the schedule NAME ended."""
     from cli.output import show_list
     from cli.tables.schedules import TESTS
@@ -203,151 +244,47 @@ def tests_backup(session: Session, name: str, style: str) -> None:
     show_list(session.client.get(route("schedules", "backup", name, "tests")), style, TESTS)
 
 
-@click.command("list")
-@list_format_option
-@pass_session
-def list_mirrors(session: Session, style: str) -> None:
-    """List schedules of mirrors."""
-    from cli.output import show_list
-    from cli.tables.schedules import MIRRORS
-
-    show_list(session.client.get(route("schedules", "mirror")), style, MIRRORS)
-
-
-@click.command("info")
-@mirror_argument
-@item_format_option
-@pass_session
-def info_mirror(session: Session, name: str, style: str) -> None:
-    """Show the schedule NAME."""
-    from cli.output import show_item
-    from cli.tables.schedules import MIRROR
-
-    show_item(session.client.get(route("schedules", "mirror", name)), style, MIRROR)
-
-
-@click.command("add")
-@click.argument("name")
-@MIRROR_OPTIONS
-@pass_session
-def add_mirror(session: Session, /, name: str, **fields: Any) -> None:
-    """Make the schedule NAME. It needs --when, --peer, and machines by --tag or --vm."""
-    _write(session, "POST", "mirror", body={"name": name, **body_of(fields)})
-
-
-@click.command("modify")
-@mirror_argument
-@MIRROR_OPTIONS
-@pass_session
-def modify_mirror(session: Session, /, name: str, **fields: Any) -> None:
-    """Change the schedule NAME. What is not given stays as it is."""
-    _write(session, "PUT", "mirror", name, body=body_of(fields))
-
-
-@click.command("remove")
-@mirror_argument
-@yes_option
-@pass_session
-def remove_mirror(session: Session, name: str, yes: bool) -> None:
-    """Remove the schedule NAME. Its mirrors stay, and are no longer brought up to date."""
-    session.confirm(f"Remove the mirror schedule {name}?", yes)
-    _write(session, "DELETE", "mirror", name)
-
-
-@click.command("list")
-@list_format_option
-@pass_session
-def list_targets(session: Session, style: str) -> None:
-    """List stored targets."""
-    from cli.output import show_list
-    from cli.tables.schedules import TARGETS
-
-    show_list(session.client.get(route("schedules", "target")), style, TARGETS)
-
-
-@click.command("add")
-@click.argument("name")
-@TARGET_OPTIONS
-@pass_session
-def add_target(session: Session, name: str, uri: str | None, credentials: tuple[str, ...]) -> None:
-    """Store the target NAME. Its credentials are never shown again."""
-    _write(session, "POST", "target", body={"name": name, "uri": uri, **_credentials(credentials)})
-
-
-@click.command("modify")
-@target_argument
-@TARGET_OPTIONS
-@pass_session
-def modify_target(session: Session, name: str, uri: str | None, credentials: tuple[str, ...]) -> None:
-    """Change the target NAME. What is not given stays as it is."""
-    _write(session, "PUT", "target", name, body={"uri": uri, **_credentials(credentials)})
-
-
-@click.command("remove")
-@target_argument
-@yes_option
-@pass_session
-def remove_target(session: Session, name: str, yes: bool) -> None:
-    """Forget the target NAME. What is kept there stays."""
-    session.confirm(f"Forget the target {name} with its credentials?", yes)
-    _write(session, "DELETE", "target", name)
+def run_options(flag: Decorator[Any]) -> Decorator[Any]:
+    return apply(
+        click.option(
+            "--email-report",
+            "email_recipients",
+            metavar="ADDRESSES",
+            help="Further addresses for the report, separated by commas.",
+        ),
+        flag,
+        click.option("-s", "--schedule", multiple=True, help="Only this schedule; may be repeated."),
+        wait_option(),
+        click.option("--cron", is_flag=True, help="Say nothing unless something fails."),
+    )
 
 
 @click.command()
-@click.option("--email-report", metavar="ADDRESSES", help="Further addresses for the report, separated by commas.")
-@click.option("--force-full", is_flag=True, help="Make full backups, whatever the schedules say.")
-@click.option("-s", "--schedule", multiple=True, help="Only this schedule; may be repeated.")
-@wait_option()
-@click.option("--cron", is_flag=True, help="Say nothing unless something fails.")
+@run_options(click.option("--force-full", is_flag=True, help="Make full backups, whatever the schedules say."))
 @pass_session
-def autobackup(
-    session: Session, email_report: str | None, force_full: bool, schedule: tuple[str, ...], wait: bool, cron: bool
-) -> None:
+def autobackup(session: Session, /, **options: Any) -> None:
     """Run the schedules of backups now, those that are enabled."""
-    _run(session, "autobackup", email_report, schedule, wait, cron, force_full=force_full)
+    _run(session, "autobackup", **options)
 
 
 @click.command()
-@click.option("--email-report", metavar="ADDRESSES", help="Further addresses for the report, separated by commas.")
-@click.option("--email-errors-only", is_flag=True, help="Send a report only when something failed.")
-@click.option("-s", "--schedule", multiple=True, help="Only this schedule; may be repeated.")
-@wait_option()
-@click.option("--cron", is_flag=True, help="Say nothing unless something fails.")
+@run_options(click.option("--email-errors-only", is_flag=True, help="Send a report only when something failed."))
 @pass_session
-def automirror(
-    session: Session,
-    email_report: str | None,
-    email_errors_only: bool,
-    schedule: tuple[str, ...],
-    wait: bool,
-    cron: bool,
-) -> None:
+def automirror(session: Session, /, **options: Any) -> None:
     """Run the schedules of mirrors now, those that are enabled."""
-    _run(session, "automirror", email_report, schedule, wait, cron, email_errors_only=email_errors_only)
+    _run(session, "automirror", **options)
 
 
-def _run(
-    session: Session, call: str, mail: str | None, schedule: tuple[str, ...], wait: bool, cron: bool, **flags: bool
-) -> None:
+def _run(session: Session, call: str, /, wait: bool, cron: bool, **options: Any) -> None:
     from cli.tasks import submit
 
     session.quiet, session.silent = session.quiet or cron, session.silent or cron
-    body = {"email_recipients": mail, "schedule": _several(schedule), **flags}
-    submit(session, "POST", route("vm", call), body=body, wait=wait)
+    submit(session, "POST", route("vm", call), body=body_of(options), wait=wait)
 
 
-BACKUP = [
-    add_backup,
-    info_backup,
-    list_backups,
-    modify_backup,
-    preview_backup,
-    remove_backup,
-    test_backup,
-    tests_backup,
-]
-MIRROR = [add_mirror, info_mirror, list_mirrors, modify_mirror, remove_mirror]
-TARGET = [add_target, list_targets, modify_target, remove_target]
+BACKUP = [*BACKUPS.commands(), preview, test, tests]
+MIRROR = MIRRORS.commands()
+TARGET = TARGETS.commands()
 COMMANDS = [
     LazyGroup("backup", "Backups by schedule.", "cli.commands.schedule:BACKUP"),
     LazyGroup("mirror", "Mirrors by schedule.", "cli.commands.schedule:MIRROR"),

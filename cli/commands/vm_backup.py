@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from cli.options import apply, complete_node, domain_argument, wait_option
@@ -12,7 +14,11 @@ node_option = click.option(
     "--node", shell_complete=complete_node, help="Node whose directory is meant; the primary coordinator if not given."
 )
 incremental_option = click.option(
-    "-i", "--incremental", metavar="NAME", help="An older one there: write only what differs from it."
+    "-i",
+    "--incremental",
+    "incremental_parent",
+    metavar="NAME",
+    help="An older one there: write only what differs from it.",
 )
 
 
@@ -42,30 +48,12 @@ restore_options = apply(
 @node_option
 @wait_option()
 @pass_session
-def export_snapshot(
-    session: Session,
-    domain: str,
-    snapshot_name: str,
-    export_path: str,
-    incremental: str | None,
-    verify: bool,
-    node: str | None,
-    wait: bool,
-) -> None:
+def export_snapshot(session: Session, /, domain: str, **options: Any) -> None:
     """Write a snapshot of the machine DOMAIN into a directory.
 
     EXPORT_PATH is an absolute path on a node, or a store of backups. The files come into DOMAIN/SNAPSHOT_NAME there.
     """
-    from cli.tasks import submit
-
-    body = {
-        "snapshot_name": snapshot_name,
-        "export_path": export_path,
-        "incremental_parent": incremental,
-        "verify": verify,
-        "node": node,
-    }
-    submit(session, "POST", route("vm", domain, "snapshot", "export"), body=body, wait=wait)
+    _submit(session, domain, "snapshot", "export", **options)
 
 
 @click.command("import")
@@ -74,33 +62,13 @@ def export_snapshot(
 @click.argument("import_path")
 @restore_options
 @pass_session
-def import_snapshot(
-    session: Session,
-    domain: str,
-    snapshot_name: str,
-    import_path: str,
-    retain_snapshot: bool,
-    force: bool,
-    identity_file: str | None,
-    node: str | None,
-    wait: bool,
-) -> None:
+def import_snapshot(session: Session, /, domain: str, **options: Any) -> None:
     """Make the machine DOMAIN from an exported snapshot.
 
     IMPORT_PATH is the path to which it was exported. All files are checked before anything is made. The machine keeps
     its UUID and is not started; it must not be there any more.
     """
-    from cli.tasks import submit
-
-    body = {
-        "snapshot_name": snapshot_name,
-        "import_path": import_path,
-        "retain_snapshot": retain_snapshot,
-        "force": force,
-        "identity_file": identity_file,
-        "node": node,
-    }
-    submit(session, "POST", route("vm", domain, "snapshot", "import"), body=body, wait=wait)
+    _submit(session, domain, "snapshot", "import", **options)
 
 
 @click.command("create")
@@ -111,28 +79,12 @@ def import_snapshot(
 @node_option
 @wait_option()
 @pass_session
-def create_backup(
-    session: Session,
-    domain: str,
-    backup_path: str,
-    incremental: str | None,
-    retain_snapshot: bool,
-    node: str | None,
-    wait: bool,
-) -> None:
+def create_backup(session: Session, /, domain: str, **options: Any) -> None:
     """Back the machine DOMAIN up into a directory.
 
     The backup is named after the time. BACKUP_PATH is an absolute path on a node, or a store of backups.
     """
-    from cli.tasks import submit
-
-    body = {
-        "backup_path": backup_path,
-        "incremental_parent": incremental,
-        "retain_snapshot": retain_snapshot,
-        "node": node,
-    }
-    submit(session, "POST", route("vm", domain, "backup"), body=body, wait=wait)
+    _submit(session, domain, "backup", **options)
 
 
 @click.command("remove")
@@ -142,14 +94,11 @@ def create_backup(
 @node_option
 @wait_option()
 @pass_session
-def remove_backup(
-    session: Session, domain: str, backup_datestring: str, backup_path: str, node: str | None, wait: bool
-) -> None:
+def remove_backup(session: Session, /, domain: str, wait: bool, **options: Any) -> None:
     """Remove a backup of the machine DOMAIN, and its snapshot."""
     from cli.tasks import submit
 
-    query = {"backup_datestring": backup_datestring, "backup_path": backup_path, "node": node}
-    submit(session, "DELETE", route("vm", domain, "backup"), query=query, wait=wait)
+    submit(session, "DELETE", route("vm", domain, "backup"), query=options, wait=wait)
 
 
 @click.command("restore")
@@ -158,32 +107,18 @@ def remove_backup(
 @click.argument("backup_path")
 @restore_options
 @pass_session
-def restore_backup(
-    session: Session,
-    domain: str,
-    backup_datestring: str,
-    backup_path: str,
-    retain_snapshot: bool,
-    force: bool,
-    identity_file: str | None,
-    node: str | None,
-    wait: bool,
-) -> None:
+def restore_backup(session: Session, /, domain: str, **options: Any) -> None:
     """Make the machine DOMAIN from a backup of it.
 
     All files are checked before anything is made. The machine must not be there any more; it is not started.
     """
+    _submit(session, domain, "restore", **options)
+
+
+def _submit(session: Session, /, domain: str, *call: str, wait: bool, **body: Any) -> None:
     from cli.tasks import submit
 
-    body = {
-        "backup_datestring": backup_datestring,
-        "backup_path": backup_path,
-        "retain_snapshot": retain_snapshot,
-        "force": force,
-        "identity_file": identity_file,
-        "node": node,
-    }
-    submit(session, "POST", route("vm", domain, "restore"), body=body, wait=wait)
+    submit(session, "POST", route("vm", domain, *call), body=body, wait=wait)
 
 
 EXPORTS = [export_snapshot, import_snapshot]

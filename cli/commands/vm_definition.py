@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, Any
 
 import click
 
 from cli.errors import CliError
-from cli.options import complete_node, domain_argument, format_option, meta_options, wait_option, yes_option
+from cli.options import body_of, complete_node, domain_argument, format_option, meta_options, wait_option, yes_option
 from cli.routes import route
 from cli.session import Session, pass_session
 
 
 @click.command()
 @click.argument("vmconfig", type=click.File())
-@click.option("-t", "--target", shell_complete=complete_node, help="Node to assign it to; chosen when not given.")
+@click.option(
+    "-t", "--target", "node", shell_complete=complete_node, help="Node to assign it to; chosen when not given."
+)
 @meta_options
-@click.option("-g", "--tag", "tags", multiple=True, help="Tag; may be repeated.")
+@click.option("-g", "--tag", "user_tags", multiple=True, help="Tag; may be repeated.")
 @click.option(
     "-G", "--protected-tag", "protected_tags", multiple=True, help="Tag that cannot be removed; may be repeated."
 )
 @wait_option()
 @pass_session
-def define(
-    session: Session,
-    vmconfig: IO[str],
-    target: str | None,
-    limit: str | None,
-    node_selector: str | None,
-    autostart: bool | None,
-    method: str | None,
-    max_downtime: int | None,
-    priority: int | None,
-    affinity: tuple[str, ...],
-    anti_affinity: tuple[str, ...],
-    tags: tuple[str, ...],
-    protected_tags: tuple[str, ...],
-    wait: bool,
-) -> None:
+def define(session: Session, /, vmconfig: IO[str], wait: bool, **options: Any) -> None:
     """Define a machine from the libvirt XML in VMCONFIG.
 
     VMCONFIG is a file, or - for standard input. The machine is not started.
@@ -47,21 +34,7 @@ def define(
 
     xml = vmconfig.read()
     Domain(xml)
-    body = {
-        "xml": xml,
-        "node": target,
-        "limit": limit,
-        "selector": node_selector,
-        "autostart": autostart,
-        "migration_method": method,
-        "migration_max_downtime": max_downtime,
-        "priority": priority,
-        "affinity": list(affinity) or None,
-        "anti_affinity": list(anti_affinity) or None,
-        "user_tags": list(tags) or None,
-        "protected_tags": list(protected_tags) or None,
-    }
-    submit(session, "POST", route("vm"), body=body, wait=wait)
+    submit(session, "POST", route("vm"), body={"xml": xml, **body_of(options)}, wait=wait)
 
 
 @click.command()
@@ -70,34 +43,11 @@ def define(
 @click.option("-p", "--profile", help="Provisioner profile it counts to.")
 @wait_option()
 @pass_session
-def meta(
-    session: Session,
-    domain: str,
-    limit: str | None,
-    node_selector: str | None,
-    autostart: bool | None,
-    method: str | None,
-    max_downtime: int | None,
-    priority: int | None,
-    affinity: tuple[str, ...],
-    anti_affinity: tuple[str, ...],
-    profile: str | None,
-    wait: bool,
-) -> None:
+def meta(session: Session, /, domain: str, wait: bool, **options: Any) -> None:
     """Change where and how the machine DOMAIN may run. What is not given stays."""
     from cli.tasks import submit
 
-    body = {
-        "limit": limit,
-        "selector": node_selector,
-        "autostart": autostart,
-        "migration_method": method,
-        "migration_max_downtime": max_downtime,
-        "priority": priority,
-        "affinity": list(affinity) or None,
-        "anti_affinity": list(anti_affinity) or None,
-        "profile": profile,
-    }
+    body = body_of(options)
     if all(value is None for value in body.values()):
         raise click.UsageError("Give at least one thing to change.")
     submit(session, "POST", route("vm", domain, "meta"), body=body, wait=wait)

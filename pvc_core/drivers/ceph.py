@@ -183,6 +183,7 @@ class CephBlockStore:
             status_text=self._ceph.text("status"),
             utilization_text=utilization,
             fsid=status["fsid"],
+            metrics_url=status["mgrmap"].get("services", {}).get("prometheus", ""),
         )
 
     def close(self) -> None:

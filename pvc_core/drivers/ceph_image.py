@@ -16,7 +16,7 @@ from pvc_core.ports import Extent
 
 REQUESTS = 8  # under way at a time, and no more than
 BYTES = 16 << 20  # of them together, unless one alone is larger
-PIECE = 1 << 20  # bytes read ahead in one request, and those that whoever sends blocks asks for
+PIECE = 512 << 10  # bytes read ahead in one request, and those that whoever sends blocks asks for
 WINDOW = 64 << 30  # bytes of an image whose changed objects are looked up in one go
 BATCH = 256 << 20  # bytes of them that are looked at closely in one go
 NOTES = "pvc."  # what the keys of our remarks begin with, among the image's metadata

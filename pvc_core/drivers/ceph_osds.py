@@ -140,6 +140,9 @@ def _stats(dump: Row, used: Row, traffic: Traffic, host: str) -> OsdStats:
         write_ops=traffic.write_ops,
         write_bytes=traffic.write_bytes,
         device_class=used.get("device_class", ""),
+        data_kb=used.get("kb_used_data", 0),
+        omap_kb=used.get("kb_used_omap", 0),
+        meta_kb=used.get("kb_used_meta", 0),
     )
 
 

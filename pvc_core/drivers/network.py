@@ -122,6 +122,7 @@ def _interface_stats(name: str, link: Link) -> InterfaceStats:
         rx_packets=received["packets"],
         tx_bytes=sent["bytes"],
         tx_packets=sent["packets"],
+        bond=link["master"] if link.get("linkinfo", {}).get("info_slave_kind") == "bond" else "",
     )
 
 

@@ -177,9 +177,7 @@ class HttpPeer:
     def _begin_documented(self, offer: Offer) -> Incoming:
         taken = offer.snapshot
         if offer.lineage is not None:
-            raise Conflict(
-                f"cluster {self._name} takes snapshots alone, and knows no mirrors that this version could keep"
-            )
+            raise Conflict(f"cluster {self._name} takes snapshots alone, and no mirrors of this version")
         there = {one.name: one.created for one in self.snapshots(offer.vm)}
         if there.get(taken.name, int(taken.created)) != int(taken.created):
             raise Conflict(

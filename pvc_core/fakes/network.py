@@ -11,13 +11,14 @@ from pvc_core.ports import Clock
 
 
 class FakeNetwork:
-    """A test sets ``unavailable`` to let every call fail, and reads ``mtus`` (by VNI) and ``announced``. ``addresses``
-    are the node's own, in CIDR notation; floating ones live by ``clock``."""
+    """A test sets ``unavailable`` to let every call fail and ``card`` to what went through eth0, and reads ``mtus`` (by
+    VNI) and ``announced``. ``addresses`` are the node's own, in CIDR notation; floating ones live by ``clock``."""
 
     def __init__(self, addresses: Collection[str] = (), clock: Clock | None = None) -> None:
         self.mtus: dict[int, int | None] = {}
         self.announced: list[str] = []
         self.unavailable = False
+        self.card = InterfaceStats("up", 10_000, 1000, 10, 2000, 20)
         self._addresses = addresses
         self._clock = clock or FakeClock()
         self._floating: dict[str, float] = {}  # until when
@@ -56,7 +57,7 @@ class FakeNetwork:
 
     def interfaces(self) -> dict[str, InterfaceStats]:
         self._answer()
-        return {"eth0": InterfaceStats("up", 10_000, 1000, 10, 2000, 20)}
+        return {"eth0": self.card}
 
     def _answer(self) -> None:
         if self.unavailable:

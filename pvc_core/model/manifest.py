@@ -36,5 +36,10 @@ class Manifest:
     format: int = FORMAT
 
     @property
+    def stored(self) -> int:
+        """Bytes of all its disks' files."""
+        return sum(disk.stored for disk in self.disks)
+
+    @property
     def full(self) -> bool:
         return not self.parent

@@ -110,7 +110,7 @@ class PluginResult:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceStats:
-    """Counters of one physical interface, since it came up."""
+    """Counters of one physical interface, since it came up, and what they rose by in a second when last read."""
 
     state: str
     speed_mbps: int | None
@@ -118,6 +118,11 @@ class InterfaceStats:
     rx_packets: int
     tx_bytes: int
     tx_packets: int
+    bond: str = ""  # the bond that it is a part of, whose counters have its own in them
+    rx_byte_rate: float = 0.0
+    rx_packet_rate: float = 0.0
+    tx_byte_rate: float = 0.0
+    tx_packet_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class StorageStatus:
     osds: dict[int, OsdStats] = field(default_factory=dict)
     fsid: str = ""  # what Ceph calls this cluster, and no other one in the world
     unsent: dict[str, int] = field(default_factory=dict)  # mirrored VM -> bytes written that the other cluster lacks
+    metrics_url: str = ""  # where the active manager's module ``prometheus`` listens; empty while it is off
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,9 @@ class OsdStats:
     write_ops: int = 0
     write_bytes: int = 0
     device_class: str = ""
+    data_kb: int = 0  # parts of ``used_kb``
+    omap_kb: int = 0
+    meta_kb: int = 0
 
     @property
     def state(self) -> str:

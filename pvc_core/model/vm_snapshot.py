@@ -42,6 +42,12 @@ class VmSnapshot:
     quiesced: Quiesced
     disks: tuple[SnapshotDisk, ...]
     purpose: Purpose = Purpose.USER
+    number: int = 0  # above those that the machine had then: the clocks of two sites do not tell which came first
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """What sorts the snapshots of one machine from the oldest to the newest."""
+        return self.number, self.created
 
 
 @dataclass(frozen=True, slots=True)

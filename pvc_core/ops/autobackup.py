@@ -260,7 +260,7 @@ def _remove_old(target: BackupTarget, entry: VmEntry, plan: BackupPlan) -> list[
 
 def _say(manifest: Manifest) -> str:
     kind = "full backup" if manifest.full else f"increment on {manifest.parent}"
-    stored = readable(sum(disk.stored for disk in manifest.disks))
+    stored = readable(manifest.stored)
     return f"{kind} {manifest.snapshot.name}, {stored}{', encrypted' if manifest.encrypted else ''}"
 
 

@@ -111,10 +111,10 @@ def _remove_there(run: Run, plan: MirrorPlan, peer: Peer, machines: list[VmEntry
     return problems
 
 
-def _made(snapshots: Any) -> dict[str, float]:
-    """When each of the snapshots was taken that retention may remove."""
+def _made(snapshots: Any) -> dict[str, tuple[int, float]]:
+    """The snapshots that retention may remove, each with its place in their order."""
     return {
-        taken.name: taken.created
+        taken.name: taken.order
         for taken in snapshots
         if taken.purpose is Purpose.MIRROR and not taken.name.startswith(KEPT)
     }

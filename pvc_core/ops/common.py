@@ -33,6 +33,12 @@ def vm_lock(uuid: str) -> str:
     return f"vm:{uuid}"
 
 
+def parts_of(full_name: str) -> tuple[str, str]:
+    """Pool and name of a volume."""
+    pool, _, name = full_name.partition("/")
+    return pool, name
+
+
 def volume_lock(full_name: str) -> str:
     """``full_name`` is ``pool/volume``."""
     return f"volume:{full_name.replace('/', ':')}"

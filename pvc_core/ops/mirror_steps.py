@@ -98,10 +98,12 @@ def _parent(snapshot: ClusterSnapshot, peer: Peer, mirror: Mirror, taken: VmSnap
 def unsent(snapshot: ClusterSnapshot, peer: Peer, uuid: str, mirror: Mirror | None) -> VmSnapshot | None:
     """A snapshot that an earlier call made and did not bring to its end."""
     there = {one.name for one in peer.snapshots(uuid)}
+    here = snapshot.vm_snapshots.get(uuid, {})
+    shared = here.get(mirror.shared) if mirror is not None else None
     since = mirror.shared_created if mirror is not None else 0.0
-    made = (one for one in snapshot.vm_snapshots.get(uuid, {}).values() if one.purpose is Purpose.MIRROR)
-    left = [one for one in made if one.created > since and one.name not in there]
-    return max(left, key=lambda one: one.created, default=None)
+    made = (one for one in here.values() if one.purpose is Purpose.MIRROR and one.name not in there)
+    left = [one for one in made if (one.order > shared.order if shared is not None else one.created > since)]
+    return max(left, key=lambda one: one.order, default=None)
 
 
 def write(

@@ -76,12 +76,17 @@ def base_of(snapshot: ClusterSnapshot, offer: Offer, volume: str) -> str:
 
 def check_offer(snapshot: ClusterSnapshot, offer: Offer, source: str) -> None:
     """Raise Refused unless this snapshot may be received here."""
-    check_name("snapshot", offer.snapshot.name)
     spec = parse(offer.config.xml)
     if not offer.vm == offer.snapshot.vm == spec.uuid:
         raise BadRequest(f"the offer is of VM {offer.vm}, its snapshot of {offer.snapshot.vm}, its XML of {spec.uuid}")
     if not source or source == snapshot.fsid:
         raise BadRequest(f"source: {source!r} must be the fsid of another cluster's Ceph")
+    check_place(snapshot, offer, source)
+
+
+def check_place(snapshot: ClusterSnapshot, offer: Offer, source: str) -> None:
+    """The same without what the machine is made of, for an offer that lacks it still."""
+    check_name("snapshot", offer.snapshot.name)
     check_name("VM", offer.config.name)
     _check_machine(snapshot, offer, source)
     volumes = volumes_for(offer)
@@ -166,7 +171,7 @@ def prepare_image(run: Run, transfer: Transfer, volume: str, size: int, base: st
     with blocks.open(pool, name, writable=True) as image:
         if image.size != size:
             image.resize(size)
-        set_mark(image, Mark(transfer.id, ready=True))
+        set_mark(image, Mark(transfer.id, ready=True, base=base))
 
 
 def forget(run: Run, transfer: Transfer) -> None:

@@ -20,8 +20,8 @@ from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Lane
 from pvc_core.ops.autobackup import own_exports
 from pvc_core.ops.base import WAIT_SLICE, Operation, Run
-from pvc_core.ops.common import VmOperation, find_vm
-from pvc_core.ops.export_steps import Import, import_machine
+from pvc_core.ops.common import VmOperation, find_vm, parts_of
+from pvc_core.ops.import_steps import Import, import_machine
 from pvc_core.ops.planned import STOPS, machines_of, mounted, outcomes_of, send, tell
 from pvc_core.ops.vm_define import VmDefine
 from pvc_core.ops.vm_power import VmStart
@@ -165,7 +165,7 @@ class VmRestoreTest(VmOperation):
             VmRemove(self.copy).execute(run)
             run.tools.view.settle()
         for full_name in volumes.values():  # of an import that broke off with its worker
-            pool, _, volume = full_name.partition("/")
+            pool, volume = parts_of(full_name)
             if full_name not in run.snapshot.volumes and volume in run.tools.blocks.volumes(pool):
                 run.tools.blocks.remove(pool, volume)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from typing import TypeVar
@@ -20,13 +20,13 @@ from pvc_core.ports import Incoming, Offer, Peer
 from pvc_core.state import records
 from pvc_core.transfer.frames import Frame, encode
 from pvc_core.transfer.images import read_frames
+from pvc_core.transfer.plain import write_diff, write_raw
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 3  # volumes
-PART = 512 << 10  # bytes of a disk that are sent in one frame
 PATIENCE = 300.0  # seconds without a byte of progress, after which it fails
 RETRY_INTERVAL = 2.0  # seconds between two tries
 LOOK_INTERVAL = 0.5  # seconds between two reports of progress
@@ -42,8 +42,8 @@ def newest_shared(snapshot: ClusterSnapshot, peer: Peer, taken: VmSnapshot) -> V
     """The newest earlier snapshot of the machine that both sides have; None when there is none."""
     there = {(one.name, one.created) for one in peer.snapshots(taken.vm)}
     here = snapshot.vm_snapshots.get(taken.vm, {}).values()
-    shared = [one for one in here if (one.name, one.created) in there and one.created < taken.created]
-    return max(shared, key=lambda one: one.created, default=None)
+    shared = [one for one in here if (one.name, one.created) in there and one.order < taken.order]
+    return max(shared, key=lambda one: one.order, default=None)
 
 
 def ship(
@@ -59,11 +59,13 @@ def ship(
     which holds ``shipping_locks``.
 
     What was cut is tried again for as long as it gets on. What arrived before a failure is kept at the other side, so
-    that sending the same snapshot again goes on from there; a transfer that is cancelled is removed there. Raises what
-    the peer refuses with, Failed when it was out of reach for too long, and Cancelled."""
+    that sending the same snapshot again goes on from there; a transfer that is cancelled is removed there. By the
+    documented calls each volume begins anew, and what arrived stays. Raises what the peer refuses with, Failed when it
+    was out of reach for too long, and Cancelled."""
     config = run.tools.state.get(records.vm_snapshot_config(taken.vm, taken.name)).value
     if parent is not None and any(
-        one.name == parent.name and one.created != parent.created for one in peer.snapshots(taken.vm)
+        one.name == parent.name and one.created not in (parent.created, int(parent.created))  # see ``Peer.snapshots``
+        for one in peer.snapshots(taken.vm)
     ):
         raise Conflict(f"the other side's snapshot {parent.name} is of another moment: name another one")
     offer = Offer(taken.vm, taken, config, taken.disks, parent.name if parent else "", pool, lineage)
@@ -100,7 +102,7 @@ class _Shipment:
             if not self._incoming.id:
                 raise
             name = self._offer.snapshot.name
-            left = f"what arrived of snapshot {name} waits at the other side: send it again, and it goes on from there"
+            left = f"what arrived of snapshot {name} waits at the other side: send it again, and it is completed there"
             raise Failed(str(error), left=(left,)) from error
         return sum(self._sent.values())
 
@@ -151,12 +153,20 @@ class _Shipment:
         since = self._offer.parent if disk.volume in self._shared else ""
         with self._run.tools.blocks.open(pool, name, snapshot=self._offer.snapshot.name) as image:
             frames = self._counted(disk.volume, read_frames(image, since, position))
-            with closing(encode(frames)) as parts:
-                return self._peer.send(self._incoming.id, disk.volume, position, self._watched(disk.volume, parts))
+            with closing(self._encoded(disk, since, frames)) as parts:
+                watched = self._watched(disk.volume, parts)
+                return self._peer.send(self._incoming.id, disk.volume, position, watched, since)
+
+    def _encoded(self, disk: SnapshotDisk, since: str, frames: Iterator[Frame]) -> Generator[bytes, None, None]:
+        if not self._incoming.documented:
+            return encode(frames)
+        return (
+            write_diff(frames, since, self._offer.snapshot.name, disk.size) if since else write_raw(frames, disk.size)
+        )
 
     def _counted(self, volume: str, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
-            yield from _parts(frame)
+            yield frame
             self._positions[volume] = frame.end
 
     def _watched(self, volume: str, parts: Iterator[bytes]) -> Iterator[bytes]:
@@ -188,16 +198,6 @@ class _Shipment:
         except PvcError as error:
             return (f"what arrived of snapshot {self._offer.snapshot.name} is still at the other side ({error})",)
         return ()
-
-
-def _parts(frame: Frame) -> Iterator[Frame]:
-    """The same block in smaller ones: what is on its way takes memory several times over, at both sides."""
-    if frame.content is None or frame.length <= PART:
-        yield frame
-        return
-    for start in range(0, frame.length, PART):
-        content = frame.content[start : start + PART]
-        yield Frame(frame.offset + start, len(content), content)
 
 
 def _raise_first(futures: list[Future[None]]) -> None:

@@ -19,7 +19,7 @@ from pvc_core.model.storage import Volume
 from pvc_core.model.vm import RunState, VmState
 from pvc_core.model.vm_snapshot import Purpose, Quiesced, SnapshotDisk, VmConfig, VmSnapshot
 from pvc_core.ops.base import Run
-from pvc_core.ops.common import check_name, find_settled_vm, find_vm, vm_lock, volume_lock, volumes_of
+from pvc_core.ops.common import check_name, find_settled_vm, find_vm, parts_of, vm_lock, volume_lock, volumes_of
 from pvc_core.ops.common import snapshot_lock as snapshot_lock
 from pvc_core.ops.standstill import Moment, at_rest, let_go
 from pvc_core.ops.steps import change, commit, read_vm
@@ -150,7 +150,8 @@ def create_vm_snapshot(run: Run, vm: str, name: str, purpose: Purpose = Purpose.
             _snapshot_disks(run, pool, volumes, name)
     inspected = [_inspect(run, full_name) for full_name in volumes]
     disks = tuple(SnapshotDisk(volume.full_name, volume.size) for volume in inspected)
-    taken = VmSnapshot(vm, name, moment.time, moment.quiesced, disks, purpose)
+    number = 1 + max((one.number for one in run.snapshot.vm_snapshots.get(vm, {}).values()), default=0)
+    taken = VmSnapshot(vm, name, moment.time, moment.quiesced, disks, purpose, number)
     _record(run, taken, xml, inspected, entry, moment.released)
     if not moment.released and moment.quiesced is Quiesced.GUEST:
         run.commit_point()
@@ -182,8 +183,8 @@ def roll_back_disks(run: Run, taken: VmSnapshot) -> None:
         run.step(f"Rolling back volume {disk.volume}")
         run.commit_point()
         try:
-            wait_unused(run, *_split(disk.volume))
-            run.tools.blocks.rollback(*_split(disk.volume), taken.name, run.part)
+            wait_unused(run, *parts_of(disk.volume))
+            run.tools.blocks.rollback(*parts_of(disk.volume), taken.name, run.part)
             update_record(run, _inspect(run, disk.volume))
         except PvcError as error:
             rest = [one.volume for one in taken.disks if one.volume not in done]
@@ -224,7 +225,7 @@ def _require_steady(entry: VmEntry) -> None:
 def _clear_disk(run: Run, full_name: str, name: str) -> None:
     """Make sure that a disk has no snapshot of that name, so that one which appears is ours and may be taken back. One
     that its record does not show is what an earlier attempt left."""
-    recorded = run.tools.state.get(records.volume(*_split(full_name))).value
+    recorded = run.tools.state.get(records.volume(*parts_of(full_name))).value
     if _has(_inspect(run, full_name), name):
         if run.attempt == 1 or _has(recorded, name):
             raise Conflict(f"volume {full_name} has a snapshot {name!r} of its own in Ceph")
@@ -240,7 +241,7 @@ def _require_unprotected(run: Run, full_name: str, name: str) -> None:
 
 def _snapshot_disks(run: Run, pool: Executor, volumes: list[str], name: str) -> None:
     """Side by side. Raises Failed when that takes too long for a machine that stands still."""
-    made = [pool.submit(run.tools.blocks.create_snapshot, *_split(full_name), name) for full_name in volumes]
+    made = [pool.submit(run.tools.blocks.create_snapshot, *parts_of(full_name), name) for full_name in volumes]
     ended, late = wait(made, STANDSTILL_LIMIT, FIRST_EXCEPTION)
     for one in ended:
         one.result()
@@ -251,7 +252,7 @@ def _snapshot_disks(run: Run, pool: Executor, volumes: list[str], name: str) -> 
 def _drop_disk(run: Run, full_name: str, name: str) -> None:
     """Remove the snapshot of a disk, and from its volume's record; it may be gone already."""
     with suppress(NotFound):
-        run.tools.blocks.remove_snapshot(*_split(full_name), name)
+        run.tools.blocks.remove_snapshot(*parts_of(full_name), name)
     with suppress(NotFound):
         update_record(run, _inspect(run, full_name))
 
@@ -282,9 +283,4 @@ def _has(volume: Volume, name: str) -> bool:
 
 
 def _inspect(run: Run, full_name: str) -> Volume:
-    return run.tools.blocks.inspect(*_split(full_name))
-
-
-def _split(full_name: str) -> tuple[str, str]:
-    pool, _, name = full_name.partition("/")
-    return pool, name
+    return run.tools.blocks.inspect(*parts_of(full_name))

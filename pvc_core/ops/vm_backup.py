@@ -11,10 +11,11 @@ from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Lane, Role
 from pvc_core.model.vm_snapshot import Purpose
 from pvc_core.ops.base import Operation, Run
-from pvc_core.ops.common import VmOperation, check_name, find_vm
-from pvc_core.ops.export_steps import Export, check_node, export_snapshot, reading_locks
+from pvc_core.ops.common import VmOperation, check_name
+from pvc_core.ops.export_steps import check_node, export_snapshot, reading_locks
 from pvc_core.ops.meter import readable
 from pvc_core.ops.snapshot_steps import check_new_vm_snapshot, find_vm_snapshot, removal_locks, remove_vm_snapshot
+from pvc_core.ops.vm_export import VmSnapshotExport
 from pvc_core.ops.vm_import import VmSnapshotImport
 from pvc_core.ops.vm_snapshot import VmSnapshotCreate
 from pvc_core.transfer import backup
@@ -58,28 +59,28 @@ class VmBackupCreate(VmOperation):
         run.plan(3 + (not self.retain_snapshot))
         run.step(f"Taking snapshot {self.name}")
         self._take(run)
-        taken = find_vm_snapshot(run.snapshot, self.vm, self.name)
-        parent = find_vm_snapshot(run.snapshot, self.vm, self.parent) if self.parent else None
-        name = find_vm(run.snapshot, self.vm).vm.name
-        manifest = export_snapshot(run, Export(taken, self.path, name, parent))
+        export = VmSnapshotExport(self.vm, self.name, self.path, self.node, self.parent).export(run.snapshot)
+        manifest = export_snapshot(run, export)
         run.commit_point()
         if not self.retain_snapshot:
             run.step(f"Removing snapshot {self.name}")
             self._remove(run)
-        stored = sum(disk.stored for disk in manifest.disks)
-        message = f"Backup {self.name} of VM {name} is written to {self.path} ({readable(stored)})"
-        return {"message": message, "backup_datestring": self.name, "bytes": stored, "full": manifest.full}
+        where = f"{self.path} ({readable(manifest.stored)})"
+        return {
+            "message": f"Backup {self.name} of VM {export.vm_name} is written to {where}",
+            "backup_datestring": self.name,
+            "bytes": manifest.stored,
+            "full": manifest.full,
+        }
 
     def _take(self, run: Run) -> None:
         """On the machine's own node, which can hold it still for a moment."""
-        if self.name not in run.snapshot.vm_snapshots.get(self.vm, {}):
+        run.undo(f"snapshot {self.name} of the VM is there", lambda: self._remove(run))
+        if self.name not in run.snapshot.vm_snapshots.get(self.vm, {}):  # else an earlier attempt took it
             creation = VmSnapshotCreate(self.vm, self.name, Purpose.BACKUP)
-            run.undo(f"snapshot {self.name} of the VM is there", lambda: self._remove(run))
             for _, reason in run.progress.wait_children([creation], SNAPSHOT_TIMEOUT, 1, lambda _: None):
                 raise Failed(f"the snapshot was not taken: {reason}")
             run.tools.view.settle()
-        else:  # by an earlier attempt
-            run.undo(f"snapshot {self.name} of the VM is there", lambda: self._remove(run))
 
     def _remove(self, run: Run) -> None:
         run.tools.view.settle()

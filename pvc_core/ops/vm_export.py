@@ -44,11 +44,14 @@ class VmSnapshotExport(VmOperation):
         check_parent(snapshot, find_vm_snapshot(snapshot, self.vm, self.snapshot), self.parent)
 
     def execute(self, run: Run) -> Mapping[str, Any]:
-        name, named = find_vm(run.snapshot, self.vm).vm.name, run.snapshot.vm_snapshots[self.vm]
-        parent = named[self.parent] if self.parent else None
-        export = Export(named[self.snapshot], self.path, name, parent, verify=self.verify)
+        export = self.export(run.snapshot)
         run.plan(export.steps)
         manifest = export_snapshot(run, export)
-        stored = sum(disk.stored for disk in manifest.disks)
-        message = f"Snapshot {self.snapshot} of VM {name} is exported to {self.path} ({readable(stored)})"
-        return {"message": message, "bytes": stored, "full": manifest.full}
+        where = f"{self.path} ({readable(manifest.stored)})"
+        message = f"Snapshot {self.snapshot} of VM {export.vm_name} is exported to {where}"
+        return {"message": message, "bytes": manifest.stored, "full": manifest.full}
+
+    def export(self, snapshot: ClusterSnapshot) -> Export:
+        parent = find_vm_snapshot(snapshot, self.vm, self.parent) if self.parent else None
+        taken = find_vm_snapshot(snapshot, self.vm, self.snapshot)
+        return Export(taken, self.path, find_vm(snapshot, self.vm).vm.name, parent, verify=self.verify)

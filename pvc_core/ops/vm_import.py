@@ -12,7 +12,8 @@ from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.task import Lane, Role
 from pvc_core.ops.base import Operation, Run
 from pvc_core.ops.common import check_name
-from pvc_core.ops.export_steps import Import, check_node, import_machine
+from pvc_core.ops.export_steps import check_node
+from pvc_core.ops.import_steps import Import, import_machine
 from pvc_core.ops.vm_define import VmDefine
 from pvc_core.transfer.backup import chain, prefix_of
 from pvc_core.transfer.encryption import read_identity_file

@@ -29,7 +29,7 @@ from pvc_core.ops.mirror_steps import (
 )
 from pvc_core.ops.shipping import shipping_locks
 from pvc_core.ops.snapshot_steps import remove_vm_snapshot, snapshot_locks, snapshot_node
-from pvc_core.ops.steps import SHUTDOWN_MARGIN, change, commit, read_vm, update_vm, wait_running, wait_stopped
+from pvc_core.ops.steps import SHUTDOWN_MARGIN, change, commit, read_vm, wait_running, wait_stopped
 from pvc_core.ops.vm_remove import VmRemove
 from pvc_core.ports import Peer
 from pvc_core.rules.lineage import begun, heard, promoted
@@ -134,12 +134,11 @@ class VmMirrorPromote(_FromPrimary):
         """Bring the machine to rest, have the other side know all of it, and write that it is handed over: from then
         on it is not started here."""
         run.plan(4)
-        before = _shut_down(run, self.vm)
         mirror = tie(run, self, peer.hear())
+        starts = _shut_down(run, mirror)
         mirror = send(run, peer, mirror, take_snapshot(run, self.vm))
         word = peer.hear()
         lineage = promoted([mirror.lineage], word.fsid, mirror.shared, forced=False, now=word.time)
-        starts = before.state is VmState.START
         handing = write(
             run,
             self.vm,
@@ -288,22 +287,34 @@ def _lead(run: Run, wanted: _FromPrimary, word: Word) -> Mirror | None:
     return entry.value if entry is not None else None
 
 
-def _shut_down(run: Run, uuid: str) -> Vm:
-    """Have the guest power off, taken back by an undo; the machine as it was before."""
-    before = read_vm(run, uuid)
+def _shut_down(run: Run, mirror: Mirror) -> bool:
+    """Have the guest power off, taken back by an undo; whether the machine is to run where it is led. An attempt after
+    this one finds that in the mirror's record, since the machine no longer shows it."""
+    before = read_vm(run, mirror.vm)
     run.step(f"Shutting VM {before.vm.name} down")
-    if not before.holder:
-        return before.vm
+    starts = before.vm.state is VmState.START or (run.attempt > 1 and mirror.starts)
+    if not before.holder and not starts:
+        return False
     timeout = run.tools.config.timing.vm_shutdown_timeout
-    deadline = run.tools.clock.now() + timeout
+    state, deadline = VmState.START if starts else before.vm.state, run.tools.clock.now() + timeout
+
+    def shut_down(vm: Vm) -> Vm:
+        return replace(vm, state=VmState.SHUTDOWN, shutdown_deadline=deadline) if before.holder else vm
+
     change(
         run,
-        lambda: update_vm(run, uuid, lambda vm: replace(vm, state=VmState.SHUTDOWN, shutdown_deadline=deadline)),
+        lambda: write(run, mirror.vm, lambda now: replace(now, starts=starts), shut_down),
         f"VM {before.vm.name} is shut down",
-        lambda: update_vm(run, uuid, lambda vm: replace(vm, state=before.vm.state, shutdown_deadline=0.0)),
+        lambda: write(
+            run,
+            mirror.vm,
+            lambda now: replace(now, starts=False),
+            lambda vm: replace(vm, state=state, shutdown_deadline=0.0),
+        ),
     )
-    wait_stopped(run, before.vm, timeout + SHUTDOWN_MARGIN)
-    return before.vm
+    if before.holder:
+        wait_stopped(run, before.vm, timeout + SHUTDOWN_MARGIN)
+    return starts
 
 
 def _hand_over(run: Run, peer: Peer, mirror: Mirror, name: str) -> str:

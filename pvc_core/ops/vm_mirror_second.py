@@ -116,7 +116,7 @@ class VmMirrorForce(MirrorOperation):
     def _adopt(self, run: Run, entry: VmEntry) -> float | None:
         """A plain copy, which no other cluster counts on, or a machine that is led here already."""
         taken = run.snapshot.vm_snapshots.get(self.vm, {}).values() if entry.vm.state is VmState.MIRROR else ()
-        base = max(taken, key=lambda one: one.created, default=None)
+        base = max(taken, key=lambda one: one.order, default=None)
         if base is not None:
             self._go_back(run, base)
         update_vm(run, self.vm, become(run, VmState(self.state)))
@@ -191,7 +191,7 @@ class VmMirrorResync(MirrorOperation):
                     role=MirrorRole.SECONDARY,
                     lineage=theirs.lineage,
                     shared=shared.name,
-                    shared_created=shared.created,
+                    shared_created=theirs.shared_created if shared.name == theirs.shared else shared.created,
                 ),
                 lambda vm: replace(vm, state=VmState.MIRROR, shutdown_deadline=0.0),
             )
@@ -217,7 +217,7 @@ class VmMirrorResync(MirrorOperation):
                 f"its mirror and remove it; then create the mirror anew from cluster {mirror.peer}"
             )
         base = here.get(theirs.lineage.promotions[-1].base)
-        return theirs, base if base in both and base is not None else max(both, key=lambda one: one.created)
+        return theirs, base if base in both and base is not None else max(both, key=lambda one: one.order)
 
 
 def _lead(run: Run, mirror: Mirror, lineage: Lineage, base: VmSnapshot, created: float, state: VmState) -> None:

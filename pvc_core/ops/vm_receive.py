@@ -64,7 +64,7 @@ class VmReceiveBegin(VmOperation):
             raise Conflict(f"the offer is of VM {self.offer.vm}, not of {self.vm}")
         if receiving.is_here(snapshot, self.offer.snapshot):
             return
-        receiving.check_offer(snapshot, self.offer, self.source)
+        self._check_offer(snapshot)
         self._refuse_beside(snapshot)
 
     def execute(self, run: Run) -> Mapping[str, Any]:
@@ -81,13 +81,24 @@ class VmReceiveBegin(VmOperation):
         for disk in self.offer.disks:
             here = transfer.volumes[disk.volume]
             run.step(f"Making volume {here} ready")
-            receiving.prepare_image(run, transfer, here, disk.size, receiving.base_of(run.snapshot, self.offer, here))
+            self._prepare(run, transfer, here, disk.size)
         return {"message": f"Ready for snapshot {taken} of VM {name}", "transfer": transfer.id}
+
+    def _check_offer(self, snapshot: ClusterSnapshot) -> None:
+        receiving.check_offer(snapshot, self.offer, self.source)
+
+    def _prepare(self, run: Run, transfer: Transfer, here: str, size: int) -> None:
+        receiving.prepare_image(run, transfer, here, size, receiving.base_of(run.snapshot, self.offer, here))
+
+    def _joined(self, known: Transfer) -> Transfer | None:
+        """The transfer that is under way as it goes on with this offer; None when this is another one."""
+        same = receiving.is_same(known, self.offer, self.source)
+        return replace(known, offer=msgspec.json.encode(self.offer).decode()) if same else None
 
     def _refuse_beside(self, snapshot: ClusterSnapshot) -> None:
         """Raise Conflict while another snapshot of the machine is on its way."""
         known = snapshot.transfers.get(self.vm)
-        if known is None or receiving.is_same(known, self.offer, self.source):
+        if known is None or self._joined(known) is not None:
             return
         flows = any(snapshot.locks.get(volume_lock(volume)) == known.id for volume in known.volumes.values())
         if known.source != self.source or flows:
@@ -99,18 +110,18 @@ class VmReceiveBegin(VmOperation):
     def _transfer(self, run: Run) -> Transfer:
         """The record of this transfer, with what an earlier one left cleared away."""
         known = run.snapshot.transfers.get(self.vm)
-        if known is not None and receiving.is_same(known, self.offer, self.source):
-            return replace(known, offer=msgspec.json.encode(self.offer).decode())
-        if known is not None:
+        joined = self._joined(known) if known is not None else None
+        if known is not None and joined is None:
             log.info("VM %s: snapshot %s was left unfinished, and gives way", self.vm, known.snapshot)
             run.mark_changed()
             receiving.forget(run, known)
             run.tools.view.settle()
         volumes = receiving.volumes_for(self.offer)
+        ours = known.volumes.values() if known is not None and joined is not None else ()
         for here in volumes.values():
-            if here not in run.snapshot.volumes:
-                require_free_name(run, *here.split("/", 1))
-        return Transfer(
+            if here not in ours:
+                self._require_free(run, here)
+        return joined or Transfer(
             id=str(uuids.uuid4()),
             vm=self.vm,
             snapshot=self.offer.snapshot.name,
@@ -120,6 +131,16 @@ class VmReceiveBegin(VmOperation):
             begun=run.tools.clock.now(),
             offer=msgspec.json.encode(self.offer).decode(),
         )
+
+    def _require_free(self, run: Run, volume: str) -> None:
+        """Raise Conflict for what would be overwritten, or taken for what has come."""
+        pool, name = volume.split("/", 1)
+        if volume not in run.snapshot.volumes:
+            require_free_name(run, pool, name)
+        elif any(one.name == self.offer.snapshot.name for one in run.tools.blocks.inspect(pool, name).snapshots):
+            raise Conflict(
+                f"volume {volume} has another snapshot {self.offer.snapshot.name}: remove or rename that one"
+            )
 
 
 @dataclass(frozen=True)
@@ -149,13 +170,13 @@ class VmReceiveCommit(_Received):
 
     def check(self, snapshot: ClusterSnapshot) -> None:
         if not self._is_done(snapshot):
-            transfer = receiving.find_transfer(snapshot, self.vm, self.snapshot)
+            transfer = self._found(snapshot)
             receiving.check_offer(snapshot, receiving.offer_of(transfer), transfer.source)
 
     def execute(self, run: Run) -> Mapping[str, Any]:
         if self._is_done(run.snapshot):
             return {"message": f"Snapshot {self.snapshot} is complete already"}
-        transfer = receiving.find_transfer(run.snapshot, self.vm, self.snapshot)
+        transfer = self._found(run.snapshot)
         offer = receiving.offer_of(transfer)
         run.plan(2)
         run.step("Checking that all has come")
@@ -163,20 +184,27 @@ class VmReceiveCommit(_Received):
         if missing:
             raise Conflict(f"volume {', '.join(missing)} has not come whole: send the rest, and commit again")
         run.step("Completing the snapshot")
-        volumes = [self._snapshot_image(run, volume) for volume in transfer.volumes.values()]
+        volumes = [self._snapshot_image(run, transfer.volumes[disk.volume], disk.size) for disk in offer.disks]
         commit(run, lambda transaction: _write(run, transaction, transfer, offer, volumes))
         run.commit_point()
         for volume in volumes:
             _clear_mark(run, volume)
-        return {"message": _sentence(run.snapshot, offer), "uuid": self.vm}
+        return {"message": _sentence(run.snapshot, offer), "uuid": offer.vm}
+
+    def _found(self, snapshot: ClusterSnapshot) -> Transfer:
+        """Raises NotFound."""
+        return receiving.find_transfer(snapshot, self.vm, self.snapshot)
 
     def _is_done(self, snapshot: ClusterSnapshot) -> bool:
         return self.vm not in snapshot.transfers and self.snapshot in snapshot.vm_snapshots.get(self.vm, {})
 
-    def _snapshot_image(self, run: Run, volume: str) -> Volume:
+    def _snapshot_image(self, run: Run, volume: str, size: int) -> Volume:
         pool, name = volume.split("/", 1)
         blocks = run.tools.blocks
-        if all(one.name != self.snapshot for one in blocks.inspect(pool, name).snapshots):
+        known = blocks.inspect(pool, name)
+        if known.size != size:
+            raise Conflict(f"volume {volume} has {known.size} bytes, and as a disk of the snapshot {size}")
+        if all(one.name != self.snapshot for one in known.snapshots):
             change(
                 run,
                 lambda: blocks.create_snapshot(pool, name, self.snapshot),

@@ -46,7 +46,7 @@ class VmSnapshotSend(Operation):
         taken = find_vm_snapshot(snapshot, self.vm, self.snapshot)
         if self.parent == self.snapshot:
             raise BadRequest(f"a snapshot cannot be sent as it differs from itself ({self.parent})")
-        if self.parent and find_vm_snapshot(snapshot, self.vm, self.parent).created > taken.created:
+        if self.parent and find_vm_snapshot(snapshot, self.vm, self.parent).order > taken.order:
             raise BadRequest(
                 f"snapshot {self.parent} is newer than {self.snapshot}: only an older one can be its parent"
             )

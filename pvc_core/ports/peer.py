@@ -32,6 +32,7 @@ class Incoming:
     id: str
     positions: Mapping[str, int]
     complete: bool = False
+    documented: bool = False  # by the calls that PVC's API documents: see ``Peer.send``
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,10 @@ class Peer(Protocol):
         receiving another snapshot of it."""
         ...
 
-    def send(self, transfer: str, volume: str, position: int, frames: Iterable[bytes]) -> int:
-        """Send encoded frames of one volume, from ``position`` on; the position that is stored in the end."""
+    def send(self, transfer: str, volume: str, position: int, parts: Iterable[bytes], since: str = "") -> int:
+        """Send encoded frames of one volume, from ``position`` on; the position that is stored in the end. Where the
+        transfer is by the documented calls, ``parts`` are the whole disk, or the stream of ``rbd export-diff`` with
+        what differs from the snapshot ``since``, and always from the start."""
         ...
 
     def positions(self, transfer: str) -> Incoming: ...
@@ -78,11 +81,13 @@ class Peer(Protocol):
         ...
 
     def abandon(self, transfer: str) -> None:
-        """Have the receiver forget an unfinished transfer and its blocks; nothing when there is none."""
+        """Have the receiver forget an unfinished transfer and its blocks; nothing when there is none. DriverError when
+        it has no call for that."""
         ...
 
     def snapshots(self, vm: str) -> Sequence[VmSnapshot]:
-        """The complete snapshots that the other side has of a machine; none when it does not know it."""
+        """The complete snapshots that the other side has of a machine; none when it does not know it. Where only the
+        documented calls tell of them, their times are whole seconds and their disks are missing."""
         ...
 
     def remove_snapshot(self, vm: str, snapshot: str) -> None:

@@ -51,9 +51,9 @@ def next_is_full(backups: Iterable[Backup], full_interval: int) -> bool:
     return not since_full or since_full >= full_interval
 
 
-def surplus(snapshots: Mapping[str, float], keep: int, needed: str) -> list[str]:
-    """The names of the snapshots, each with when it was taken, that are not among the newest ``keep``; never the one
-    that is needed."""
+def surplus(snapshots: Mapping[str, tuple[int, float]], keep: int, needed: str) -> list[str]:
+    """The names of the snapshots, each with its place in their order, that are not among the newest ``keep``; never the
+    one that is needed."""
     newest_first = sorted(snapshots, key=lambda name: (snapshots[name], name), reverse=True)
     return [name for name in newest_first[keep:] if name != needed]
 

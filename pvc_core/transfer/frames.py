@@ -20,7 +20,7 @@ from pvc_core.errors import DriverError
 from pvc_core.transfer.pipeline import in_order
 
 MAGIC = b"PVCF"
-LARGEST = 1 << 20  # bytes of a disk in one frame: larger ones are not faster, and take more memory
+LARGEST = 512 << 10  # bytes of a disk in one frame: larger ones are not faster, and what is on its way takes memory
 _READABLE = 4 << 20  # bytes that a reader takes, so that it knows how much memory it needs
 _FIELDS = struct.Struct("!4sB3xQII")  # magic, kind, offset, length, stored
 _HEADER = _FIELDS.size + 16  # the fields and a digest of them and of what is stored

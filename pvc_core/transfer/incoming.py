@@ -24,6 +24,7 @@ class Mark:
     ready: bool = False  # it is as the blocks that come expect it: as their parent, or empty
     position: int = 0  # up to this byte all is stored
     whole: bool = False  # all has come, and its end was checked
+    base: str = ""  # the snapshot as which it was made ready; empty: it was empty
 
     def stored(self, size: int) -> int:
         """From which byte on the sender has to go on; ``size`` only when nothing is missing."""

@@ -19,7 +19,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
     """A header that is there and does not hold a valid token is refused, whatever else the request carries."""
 
     def authenticate(self, request: Request) -> tuple[User, Token] | None:
-        text = request.headers.get(HEADER)
+        text = self._shown(request)
         if text is None:
             return None
         token = Token.objects.verify(text)
@@ -29,6 +29,20 @@ class TokenAuthentication(authentication.BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
         return HEADER
+
+    def _shown(self, request: Request) -> str | None:
+        return request.headers.get(HEADER)
+
+
+class BearerAuthentication(TokenAuthentication):
+    """The same token as RFC 6750 has it, for programs that know no other way: ``Authorization: Bearer TOKEN``."""
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
+        return "Bearer"
+
+    def _shown(self, request: Request) -> str | None:
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        return text.strip() if scheme.lower() == "bearer" else None
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -84,11 +83,12 @@ class ApiView(APIView):
 
 
 def reads(
-    answer: Any, summary: str, *, takes: type[Parameters] | None = None, empty: str = ""
+    answer: Any, summary: str, *, takes: type[Parameters] | None = None, empty: str = "", media: str = ""
 ) -> Callable[[Handler], Handler]:
     """Declare a method that only looks. ``answer`` is a ``Document`` class, or a list of one; ``empty`` says when it
-    answers 204 instead."""
-    responses: dict[Any, Any] = {200: OpenApiResponse(answer_schema(answer), summary)}
+    answers 204 instead, ``media`` of which type the answer is where it is not JSON."""
+    found: Any = (200, media) if media else 200
+    responses: dict[Any, Any] = {found: OpenApiResponse(answer_schema(answer), summary)}
     if empty:
         responses[204] = OpenApiResponse(description=empty)
     return _declare(Endpoint(Role.VIEWER, takes), summary, responses)
@@ -128,7 +128,6 @@ def _declare(endpoint: Endpoint, summary: str, responses: dict[Any, Any]) -> Cal
         call.endpoint = endpoint  # type: ignore[attr-defined]
         in_body = handler.__name__ in ("post", "put")
         return extend_schema(
-            operation_id=_operation_id(handler),
             summary=summary,
             description=f"Needs the role {endpoint.role.name.lower()}.",
             parameters=[endpoint.takes] if endpoint.takes and not in_body else [],
@@ -137,8 +136,3 @@ def _declare(endpoint: Endpoint, summary: str, responses: dict[Any, Any]) -> Cal
         )(call)
 
     return decorate
-
-
-def _operation_id(handler: Handler) -> str:
-    view, _, method = handler.__qualname__.partition(".")
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", view).lower() + f"_{method}"

@@ -94,6 +94,8 @@ class PatternField(serializers.CharField):
 class Parameters(serializers.Serializer[Any]):
     """Base of the arguments of a call. Arguments that it does not name are ignored, as PVC always did."""
 
+    # A field's ``source`` is what the operation calls it, where that is another name; the document does not show it.
+
     @classmethod
     def read(cls, request: Request) -> dict[str, Any]:
         """The checked arguments. Raises ValidationError naming each argument that is wrong."""

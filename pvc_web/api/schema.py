@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -11,6 +11,12 @@ _components: dict[str, Any] = {}
 
 class Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Base of every shape the API answers with. The fields are the keys of the JSON object, in this order."""
+
+    @classmethod
+    def of(cls, thing: object, **others: Any) -> Self:
+        """What ``thing`` has under the same names, with ``others`` that it has not, or has otherwise."""
+        names = (name for name in cls.__struct_fields__ if name not in others)
+        return cls(**{name: getattr(thing, name) for name in names}, **others)
 
 
 class Message(Document):

@@ -6,7 +6,8 @@ from django.views.generic import RedirectView
 
 # The schedules come before the machines, one of which ``vm/autobackup`` would be otherwise.
 API_APPS = (
-    "api", "accounts", "tasks", "cluster", "faults", "nodes", "peers", "schedules", "vms", "networks", "storage",
+    "api", "accounts", "tasks", "cluster", "faults", "metrics", "nodes", "peers", "schedules", "vms", "networks",
+    "storage",
 )  # fmt: skip
 
 urlpatterns = [

@@ -28,16 +28,11 @@ class FaultDocument(Document):
 
 
 def fault_document(fault: Fault) -> FaultDocument:
-    return FaultDocument(
-        id=fault.id,
+    return FaultDocument.of(
+        fault,
         first_reported=_moment(fault.first_reported),
         last_reported=_moment(fault.last_reported),
         acknowledged_at=_moment(fault.acknowledged_at) if fault.acknowledged_at else "",
-        status=fault.status,
-        health_delta=fault.health_delta,
-        message=fault.message,
-        node=fault.node,
-        over=fault.over,
     )
 
 

@@ -19,7 +19,7 @@ class NetworkModifyParameters(Parameters):
 
 class NetworkAddParameters(Parameters):
     description = serializers.CharField(help_text="What the network is for")
-    nettype = EnumField(NetworkType, help_text="Kind of network")
+    nettype = EnumField(NetworkType, source="type", help_text="Kind of network")
     mtu = serializers.IntegerField(required=False, default=None, help_text="MTU; the interface's own unless given")
 
 

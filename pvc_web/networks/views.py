@@ -43,11 +43,10 @@ def _is_number(vni: str) -> bool:
     return vni.isascii() and vni.isdecimal() and len(vni) < 10
 
 
-def _create(request: Request, vni: int, parameters: dict[str, Any]) -> HttpResponse:
-    if parameters["nettype"] is not NetworkType.BRIDGED:
+def _create(request: Request, **fields: Any) -> HttpResponse:
+    if fields["type"] is not NetworkType.BRIDGED:
         raise BadRequest("nettype: managed networks are not available yet; use bridged")
-    operation = NetworkCreate(vni, parameters["description"], parameters["nettype"], parameters["mtu"])
-    return respond(request, operation)
+    return respond(request, NetworkCreate(**fields))
 
 
 class NetworkList(ApiView):
@@ -62,7 +61,7 @@ class NetworkList(ApiView):
 
     @writes(NetworkCreate, summary="Create a network", takes=NetworkCreateParameters)
     def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        return _create(request, parameters["vni"], parameters)
+        return _create(request, **parameters)
 
 
 class NetworkDetail(ApiView):
@@ -75,12 +74,12 @@ class NetworkDetail(ApiView):
     def post(self, request: Request, vni: str, parameters: dict[str, Any]) -> HttpResponse:
         if not _is_number(vni):
             raise BadRequest(f"vni: {vni!r} is not a number")
-        return _create(request, int(vni), parameters)
+        return _create(request, vni=int(vni), **parameters)
 
     @writes(NetworkModify, summary="Change the description or the MTU", takes=NetworkModifyParameters)
     def put(self, request: Request, vni: str, parameters: dict[str, Any]) -> HttpResponse:
         _, network = find(find_network(vni))
-        return respond(request, NetworkModify(network.vni, parameters["description"], parameters["mtu"]))
+        return respond(request, NetworkModify(network.vni, **parameters))
 
     @writes(NetworkRemove, summary="Remove a network that no machine uses")
     def delete(self, request: Request, vni: str) -> HttpResponse:

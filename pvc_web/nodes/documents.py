@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pvc_core.model.fence import Attempt, Fence, FenceStep
+from pvc_core.model.fence import Fence, FenceStep
 from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, InterfaceStats, PluginResult
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
 from pvc_core.rules.health import node_health
@@ -141,18 +141,10 @@ def node_document(snapshot: ClusterSnapshot, entry: NodeEntry, usage: Mapping[st
 
 
 def fence_document(fence: Fence) -> NodeFence:
-    return NodeFence(
+    return NodeFence.of(
+        fence,
         name=fence.node,
-        step=fence.step,
-        began=fence.began,
-        since=fence.since,
-        why=fence.why,
-        addresses=fence.addresses,
-        storage=_attempt(fence.storage),
-        power=_attempt(fence.power),
+        storage=AttemptDocument.of(fence.storage),
+        power=AttemptDocument.of(fence.power),
         confirmed_by=fence.confirmed_by or "",
     )
-
-
-def _attempt(attempt: Attempt) -> AttemptDocument:
-    return AttemptDocument(confirmed=attempt.confirmed, message=attempt.message)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pvc_core.errors import NotFound
 from pvc_core.ports import PeerAccess
+from pvc_web.database.names import find
 from pvc_web.peers.models import Peer
 
 
@@ -16,7 +16,5 @@ class StoredPeers:
         return tuple(Peer.objects.values_list("name", flat=True))
 
     def find(self, name: str) -> PeerAccess:
-        peer = Peer.objects.filter(name=name).first()
-        if peer is None:
-            raise NotFound(f"there is no peer {name!r}; there are {', '.join(self.names()) or 'none'}")
+        peer = find(Peer, name)
         return PeerAccess(peer.api_uri, peer.token, peer.verify_ssl, peer.pool, peer.bandwidth)

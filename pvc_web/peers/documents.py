@@ -7,7 +7,6 @@ from typing import Annotated
 from msgspec import Meta
 
 from pvc_web.api.schema import Document
-from pvc_web.peers.models import Peer
 
 
 class PeerDocument(Document):
@@ -18,9 +17,3 @@ class PeerDocument(Document):
     verify_ssl: bool
     pool: Annotated[str, Meta(description="Pool of the copies there; empty: pools of the same names")]
     bandwidth: Annotated[int, Meta(description="The most bytes a second that are sent; 0: no limit")]
-
-
-def peer_document(peer: Peer) -> PeerDocument:
-    return PeerDocument(
-        name=peer.name, api_uri=peer.api_uri, verify_ssl=peer.verify_ssl, pool=peer.pool, bandwidth=peer.bandwidth
-    )

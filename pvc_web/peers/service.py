@@ -10,21 +10,13 @@ from urllib.parse import urlsplit
 from django.db import IntegrityError, transaction
 from rest_framework.request import Request
 
-from pvc_core.errors import Conflict, NotFound
+from pvc_core.errors import Conflict
 from pvc_web.accounts.models import User
 from pvc_web.config import cluster
+from pvc_web.database.names import find
 from pvc_web.peers.models import Peer
 from pvc_web.tasks.models import Audit
 from pvc_web.tasks.service import redacted
-
-
-def find(name: str) -> Peer:
-    """Raises NotFound."""
-    peer = Peer.objects.filter(name=name).first()
-    if peer is None:
-        known = ", ".join(Peer.objects.values_list("name", flat=True)) or "none"
-        raise NotFound(f"there is no peer {name!r}; there are {known}")
-    return peer
 
 
 def add(request: Request, fields: Mapping[str, Any]) -> Peer:
@@ -41,7 +33,7 @@ def add(request: Request, fields: Mapping[str, Any]) -> Peer:
 def modify(request: Request, name: str, fields: Mapping[str, Any]) -> Peer:
     """Raises NotFound."""
     with transaction.atomic():
-        peer = find(name)
+        peer = find(Peer, name)
         for field, value in fields.items():
             setattr(peer, field, value)
         peer.save()
@@ -60,7 +52,7 @@ def remove(request: Request, name: str) -> None:
     if mirrored:
         raise Conflict(f"VM {', '.join(mirrored)} is mirrored with peer {name}: end that first")
     with transaction.atomic():
-        peer = find(name)
+        peer = find(Peer, name)
         _audit(request, "peer.remove", peer, {})
         peer.delete()
 
@@ -74,6 +66,19 @@ def for_uri(request: Request, api_uri: str, token: str, verify_ssl: bool) -> Pee
     if (known.token, known.verify_ssl) == (token, verify_ssl):
         return known
     return modify(request, known.name, fields)
+
+
+def destination(request: Request, name: str, parameters: Mapping[str, Any]) -> str:
+    """The name of the peer that a request means: this one, or that of the address in it, whose new token is kept.
+    Raises NotFound."""
+    if not parameters["destination_api_uri"]:
+        return find(Peer, name).name
+    return for_uri(
+        request,
+        parameters["destination_api_uri"],
+        parameters["destination_api_key"],
+        parameters["destination_api_verify_ssl"],
+    ).name
 
 
 def _name(api_uri: str) -> str:

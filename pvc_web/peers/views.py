@@ -12,8 +12,9 @@ from pvc_core.model.task import Role
 from pvc_web.api.answers import json_answer
 from pvc_web.api.endpoints import ApiView, acts, reads
 from pvc_web.api.schema import Message
+from pvc_web.database.names import find
 from pvc_web.peers import service
-from pvc_web.peers.documents import PeerDocument, peer_document
+from pvc_web.peers.documents import PeerDocument
 from pvc_web.peers.models import Peer
 from pvc_web.peers.serializers import PeerAddParameters, PeerModifyParameters
 
@@ -21,24 +22,24 @@ from pvc_web.peers.serializers import PeerAddParameters, PeerModifyParameters
 class PeerList(ApiView):
     @reads(list[PeerDocument], "The other clusters that this one knows")
     def get(self, request: Request) -> HttpResponse:
-        return json_answer([peer_document(peer) for peer in Peer.objects.all()])
+        return json_answer([PeerDocument.of(peer) for peer in Peer.objects.all()])
 
     @acts(PeerDocument, Role.ADMINISTRATOR, summary="Make another cluster known", takes=PeerAddParameters)
     def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        return json_answer(peer_document(service.add(request, parameters)))
+        return json_answer(PeerDocument.of(service.add(request, parameters)))
 
 
 class PeerDetail(ApiView):
     @reads(PeerDocument, "One other cluster")
     def get(self, request: Request, peer: str) -> HttpResponse:
-        return json_answer(peer_document(service.find(peer)))
+        return json_answer(PeerDocument.of(find(Peer, peer)))
 
     @acts(PeerDocument, Role.ADMINISTRATOR, summary="Change what is known of it", takes=PeerModifyParameters)
     def put(self, request: Request, peer: str, parameters: dict[str, Any]) -> HttpResponse:
         given = {name: value for name, value in parameters.items() if value is not None}
         if not given:
             raise BadRequest("nothing is to be changed: give api_uri, token, verify_ssl, pool or bandwidth")
-        return json_answer(peer_document(service.modify(request, peer, given)))
+        return json_answer(PeerDocument.of(service.modify(request, peer, given)))
 
     @acts(Message, Role.ADMINISTRATOR, summary="Forget it; the cluster itself is not touched")
     def delete(self, request: Request, peer: str) -> HttpResponse:

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from rest_framework.request import Request
 
-from pvc_core.errors import BadRequest, Conflict, NotFound
+from pvc_core.errors import BadRequest, Conflict
+from pvc_web.database.names import Named
 from pvc_web.tasks.models import Audit
-
-Named = TypeVar("Named", bound=models.Model)
-
-
-def find(kind: type[Named], name: str) -> Named:
-    """Raises NotFound."""
-    found = kind._default_manager.filter(name=name).first()
-    if found is None:
-        known = ", ".join(kind._default_manager.values_list("name", flat=True)) or "none"
-        raise NotFound(f"there is no {kind._meta.verbose_name} {name!r}; there are {known}")
-    return found
 
 
 def create(request: Request, kind: type[Named], name: str, fields: Mapping[str, Any]) -> Named:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from django_celery_beat.models import PeriodicTask
 
 from pvc_web.api.schema import Document
-from pvc_web.schedules.models import BackupSchedule, BackupTarget, MirrorSchedule, RestoreTestResult, Schedule
+from pvc_web.schedules.models import BackupTarget, RestoreTestResult, Schedule
 
 
 class ScheduleDocument(Document):
@@ -47,6 +48,9 @@ class MirrorScheduleDocument(ScheduleDocument):
     goal: int
 
 
+DOCUMENTS = {"backup": BackupScheduleDocument, "mirror": MirrorScheduleDocument}
+
+
 class TargetDocument(Document):
     name: str
     uri: str
@@ -63,74 +67,28 @@ class RestoreTestDocument(Document):
     message: str
 
 
-def last_runs(schedules: list[Schedule]) -> dict[str, float]:
+def schedule_documents(schedules: Sequence[Schedule]) -> list[ScheduleDocument]:
+    """Of schedules of one kind."""
+    runs = _last_runs(schedules)
+    return [
+        DOCUMENTS[schedule.kind].of(schedule, last_run=runs.get(schedule.name), web_hook=_host(schedule.web_hook))
+        for schedule in schedules
+    ]
+
+
+def _last_runs(schedules: Sequence[Schedule]) -> dict[str, float]:
     """When each schedule's entry was last due, by name, in seconds since the epoch."""
     entries = {f"{schedule.kind} {schedule.name}": schedule.name for schedule in schedules}
     found = PeriodicTask.objects.filter(name__in=entries).exclude(last_run_at=None)
     return {entries[name]: at.timestamp() for name, at in found.values_list("name", "last_run_at")}
 
 
-def backup_document(schedule: BackupSchedule, last_run: float | None) -> BackupScheduleDocument:
-    return BackupScheduleDocument(
-        name=schedule.name,
-        enabled=schedule.enabled,
-        when=schedule.when,
-        last_run=last_run,
-        tags=schedule.tags,
-        vms=schedule.vms,
-        mail=schedule.mail,
-        errors_only=schedule.errors_only,
-        web_hook=_host(schedule.web_hook),
-        target=schedule.target,
-        keep=schedule.keep,
-        full_interval=schedule.full_interval,
-        compress=schedule.compress,
-        recipients=schedule.recipients,
-        verify=schedule.verify,
-        mount=schedule.mount,
-        unmount=schedule.unmount,
-        test_when=schedule.test_when,
-        test_sign=schedule.test_sign,
-        test_argument=schedule.test_argument,
-        test_timeout=schedule.test_timeout,
-        test_pool=schedule.test_pool,
-        identity_file=schedule.identity_file,
-    )
-
-
-def mirror_document(schedule: MirrorSchedule, last_run: float | None) -> MirrorScheduleDocument:
-    return MirrorScheduleDocument(
-        name=schedule.name,
-        enabled=schedule.enabled,
-        when=schedule.when,
-        last_run=last_run,
-        tags=schedule.tags,
-        vms=schedule.vms,
-        mail=schedule.mail,
-        errors_only=schedule.errors_only,
-        web_hook=_host(schedule.web_hook),
-        peer=schedule.peer,
-        pool=schedule.pool,
-        keep=schedule.keep,
-        peer_keep=schedule.peer_keep,
-        goal=schedule.goal,
-    )
-
-
-def target_document(target: BackupTarget) -> TargetDocument:
-    return TargetDocument(name=target.name, uri=target.uri, credentials=sorted(target.credentials))
+def target_documents(targets: Sequence[BackupTarget]) -> list[TargetDocument]:
+    return [TargetDocument.of(target, credentials=sorted(target.credentials)) for target in targets]
 
 
 def test_document(test: RestoreTestResult) -> RestoreTestDocument:
-    return RestoreTestDocument(
-        schedule=test.schedule,
-        vm=test.vm,
-        backup=test.backup,
-        time=test.at.timestamp(),
-        seconds=test.seconds,
-        passed=test.passed,
-        message=test.message,
-    )
+    return RestoreTestDocument.of(test, time=test.at.timestamp())
 
 
 def _host(url: str) -> str:

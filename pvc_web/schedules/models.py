@@ -16,6 +16,7 @@ from django_celery_beat.models import PeriodicTask
 from pvc_core.errors import BadRequest
 from pvc_core.model.backup import BootSign, Retention
 from pvc_core.transfer.encryption import read_recipients
+from pvc_web.database.names import those_there
 from pvc_web.peers.models import Peer
 from pvc_web.schedules.when import check_when, schedule_of
 
@@ -149,10 +150,10 @@ class BackupSchedule(Schedule):
         if not 1 <= self.full_interval <= 1000:
             raise ValidationError({"full_interval": "must be from 1 to 1000"})
         if not self.target.startswith("/") and not BackupTarget.objects.filter(name=self.target).exists():
-            known = ", ".join(BackupTarget.objects.values_list("name", flat=True)) or "none"
-            raise ValidationError(
-                {"target": f"{self.target!r} is neither an absolute path nor a target; there are {known}"}
+            wrong = (
+                f"{self.target!r} is neither an absolute path nor a stored target, of which {those_there(BackupTarget)}"
             )
+            raise ValidationError({"target": wrong})
         for field in ("mount", "unmount"):
             _check_commands(field, getattr(self, field))
         self._clean_test()
@@ -196,8 +197,7 @@ class MirrorSchedule(Schedule):
     def clean(self) -> None:
         super().clean()
         if not Peer.objects.filter(name=self.peer).exists():
-            known = ", ".join(Peer.objects.values_list("name", flat=True)) or "none"
-            raise ValidationError({"peer": f"there is no cluster {self.peer!r}; there are {known}"})
+            raise ValidationError({"peer": f"there is no cluster {self.peer!r}; {those_there(Peer)}"})
         for field in ("keep", "peer_keep"):
             if getattr(self, field) < 1:
                 raise ValidationError({field: "must be 1 or more, since the next difference is made from the last one"})

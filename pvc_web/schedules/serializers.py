@@ -76,6 +76,21 @@ class TargetParameters(Parameters):
     host_key = text("Of an SFTP server: its public key, such as ssh-ed25519 AAAA...")
 
 
+CREDENTIALS = ("access_key", "secret_key", "password", "private_key", "host_key")
+
+
+class NewBackupParameters(NameParameters, BackupScheduleParameters):
+    pass
+
+
+class NewMirrorParameters(NameParameters, MirrorScheduleParameters):
+    pass
+
+
+class NewTargetParameters(NameParameters, TargetParameters):
+    pass
+
+
 class PreviewParameters(Parameters):
     keep = serializers.CharField(default="", help_text="Another retention to try, such as last=3,daily=7")
 

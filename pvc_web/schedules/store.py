@@ -14,6 +14,7 @@ from pvc_core.model.backup import (
     Retention,
     StoredTarget,
 )
+from pvc_web.database.names import those_there
 from pvc_web.schedules.models import BackupSchedule, BackupTarget, MirrorSchedule, RestoreTestResult
 
 
@@ -21,8 +22,9 @@ def find_target(name: str) -> StoredTarget:
     """Raises NotFound."""
     target = BackupTarget.objects.filter(name=name).first()
     if target is None:
-        known = ", ".join(BackupTarget.objects.values_list("name", flat=True)) or "none"
-        raise NotFound(f"there is no backup target {name!r}; there are {known}, and absolute paths")
+        raise NotFound(
+            f"{name!r} is neither an absolute path nor a URI nor a stored target, of which {those_there(BackupTarget)}"
+        )
     return StoredTarget(target.name, target.uri, target.credentials)
 
 

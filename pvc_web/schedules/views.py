@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpResponse
@@ -14,84 +16,153 @@ from pvc_core.ops.automirror import Automirror
 from pvc_core.ops.restore_test import RestoreTest
 from pvc_web.api.answers import json_answer
 from pvc_web.api.endpoints import ApiView, acts, reads, writes
-from pvc_web.api.schema import Message
+from pvc_web.api.parameters import Parameters
+from pvc_web.api.schema import Document, Message
 from pvc_web.api.work import respond
+from pvc_web.database.names import find
 from pvc_web.schedules import changes
 from pvc_web.schedules.documents import (
     BackupScheduleDocument,
     MirrorScheduleDocument,
     RestoreTestDocument,
     TargetDocument,
-    backup_document,
-    last_runs,
-    mirror_document,
-    target_document,
+    schedule_documents,
+    target_documents,
     test_document,
 )
 from pvc_web.schedules.models import BackupSchedule, BackupTarget, MirrorSchedule, RestoreTestResult, Schedule
 from pvc_web.schedules.serializers import (
+    CREDENTIALS,
     AutobackupParameters,
     AutomirrorParameters,
     BackupScheduleParameters,
     MirrorScheduleParameters,
-    NameParameters,
+    NewBackupParameters,
+    NewMirrorParameters,
+    NewTargetParameters,
     PreviewParameters,
     TargetParameters,
     TestListParameters,
 )
 
-CREDENTIALS = ("access_key", "secret_key", "password", "private_key", "host_key")
+
+@dataclass(frozen=True)
+class Kind:
+    """What is kept under names, and the summaries of the calls on it."""
+
+    model: type[Any]
+    document: type[Document]
+    documents: Callable[[list[Any]], list[Any]]
+    takes: type[Parameters]
+    takes_new: type[Parameters]
+    all: str
+    one: str
+    make: str
+    change: str
+    removal: str
+    made: str = "made"
+    fields: Callable[[Any, dict[str, Any]], dict[str, Any]] = lambda _, parameters: parameters
+    check_removal: Callable[[Any], None] = lambda _: None
 
 
-class NewBackupParameters(NameParameters, BackupScheduleParameters):
-    pass
+def views_of(kind: Kind, name: str) -> tuple[type[ApiView], type[ApiView]]:
+    """The views of all things of this kind, and of one; named so, with ``List`` and ``Detail``."""
 
+    class ThingList(ApiView):
+        @reads(list[kind.document], kind.all)  # type: ignore[name-defined]
+        def get(self, request: Request) -> HttpResponse:
+            return json_answer(kind.documents(list(kind.model.objects.all())))
 
-class NewMirrorParameters(NameParameters, MirrorScheduleParameters):
-    pass
+        @acts(Message, Role.ADMINISTRATOR, summary=kind.make, takes=kind.takes_new)
+        def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
+            name, fields = parameters.pop("name"), kind.fields(kind.model(), parameters)
+            return _say(changes.create(request, kind.model, name, fields), kind.made)
 
+    class ThingDetail(ApiView):
+        @reads(kind.document, kind.one)
+        def get(self, request: Request, name: str) -> HttpResponse:
+            (document,) = kind.documents([find(kind.model, name)])
+            return json_answer(document)
 
-class NewTargetParameters(NameParameters, TargetParameters):
-    pass
+        @acts(Message, Role.ADMINISTRATOR, summary=kind.change, takes=kind.takes)
+        def put(self, request: Request, name: str, parameters: dict[str, Any]) -> HttpResponse:
+            found = find(kind.model, name)
+            return _say(changes.modify(request, found, kind.fields(found, parameters)), "changed")
+
+        @acts(Message, Role.ADMINISTRATOR, summary=kind.removal)
+        def delete(self, request: Request, name: str) -> HttpResponse:
+            found = find(kind.model, name)
+            kind.check_removal(found)
+            changes.remove(request, found)
+            return _say(found, "removed")
+
+    ThingList.__name__, ThingDetail.__name__ = f"{name}List", f"{name}Detail"
+    return ThingList, ThingDetail
 
 
 def _say(thing: Any, verb: str) -> HttpResponse:
     return json_answer(Message(message=f"{thing._meta.verbose_name} {thing} is {verb}".capitalize()))
 
 
-class BackupScheduleList(ApiView):
-    @reads(list[BackupScheduleDocument], "All schedules of backups")
-    def get(self, request: Request) -> HttpResponse:
-        schedules = list(BackupSchedule.objects.all())
-        runs = last_runs(schedules)
-        return json_answer([backup_document(each, runs.get(each.name)) for each in schedules])
-
-    @acts(Message, Role.ADMINISTRATOR, summary="Make a schedule of backups", takes=NewBackupParameters)
-    def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        return _say(changes.create(request, BackupSchedule, parameters.pop("name"), parameters), "made")
+def _with_credentials(target: BackupTarget, parameters: dict[str, Any]) -> dict[str, Any]:
+    given = {key: parameters.pop(key) for key in CREDENTIALS if parameters.get(key) is not None}
+    return parameters | {"credentials": {key: value for key, value in (target.credentials | given).items() if value}}
 
 
-class BackupScheduleDetail(ApiView):
-    @reads(BackupScheduleDocument, "One schedule of backups")
-    def get(self, request: Request, name: str) -> HttpResponse:
-        found = changes.find(BackupSchedule, name)
-        return json_answer(backup_document(found, last_runs([found]).get(name)))
+def _check_unused(target: BackupTarget) -> None:
+    users = ", ".join(BackupSchedule.objects.filter(target=target.name).values_list("name", flat=True))
+    if users:
+        raise Conflict(f"target {target} is used by schedule {users}")
 
-    @acts(Message, Role.ADMINISTRATOR, summary="Change a schedule of backups", takes=BackupScheduleParameters)
-    def put(self, request: Request, name: str, parameters: dict[str, Any]) -> HttpResponse:
-        return _say(changes.modify(request, changes.find(BackupSchedule, name), parameters), "changed")
 
-    @acts(Message, Role.ADMINISTRATOR, summary="Remove a schedule; its backups stay")
-    def delete(self, request: Request, name: str) -> HttpResponse:
-        found = changes.find(BackupSchedule, name)
-        changes.remove(request, found)
-        return _say(found, "removed")
+BACKUP = Kind(
+    BackupSchedule,
+    BackupScheduleDocument,
+    schedule_documents,
+    BackupScheduleParameters,
+    NewBackupParameters,
+    all="All schedules of backups",
+    one="One schedule of backups",
+    make="Make a schedule of backups",
+    change="Change a schedule of backups",
+    removal="Remove a schedule; its backups stay",
+)
+MIRROR = Kind(
+    MirrorSchedule,
+    MirrorScheduleDocument,
+    schedule_documents,
+    MirrorScheduleParameters,
+    NewMirrorParameters,
+    all="All schedules of mirrors",
+    one="One schedule of mirrors",
+    make="Make a schedule of mirrors",
+    change="Change a schedule of mirrors",
+    removal="Remove a schedule; its mirrors stay",
+)
+TARGET = Kind(
+    BackupTarget,
+    TargetDocument,
+    target_documents,
+    TargetParameters,
+    NewTargetParameters,
+    all="All stored targets of backups",
+    one="One stored target of backups",
+    make="Store a target with its credentials",
+    change="Change a target; an empty credential is removed",
+    removal="Forget a target; what is there stays",
+    made="stored",
+    fields=_with_credentials,
+    check_removal=_check_unused,
+)
+BackupScheduleList, BackupScheduleDetail = views_of(BACKUP, "BackupSchedule")
+MirrorScheduleList, MirrorScheduleDetail = views_of(MIRROR, "MirrorSchedule")
+TargetList, TargetDetail = views_of(TARGET, "Target")
 
 
 class BackupSchedulePreview(ApiView):
     @writes(AutobackupPreview, summary="See which backups the retention would remove", takes=PreviewParameters)
     def post(self, request: Request, name: str, parameters: dict[str, Any]) -> HttpResponse:
-        return respond(request, AutobackupPreview(changes.find(BackupSchedule, name).name, parameters["keep"]))
+        return respond(request, AutobackupPreview(find(BackupSchedule, name).name, parameters["keep"]))
 
 
 class RestoreTestList(ApiView):
@@ -104,76 +175,9 @@ class RestoreTestList(ApiView):
 
     @writes(RestoreTest, summary="Try now whether the newest backups restore", status=202)
     def post(self, request: Request, name: str) -> HttpResponse:
-        if not changes.find(BackupSchedule, name).test_when:
+        if not find(BackupSchedule, name).test_when:
             raise Conflict(f"schedule {name} has no restore test: set test_when and test_sign")
         return respond(request, RestoreTest(name), status=202)
-
-
-class MirrorScheduleList(ApiView):
-    @reads(list[MirrorScheduleDocument], "All schedules of mirrors")
-    def get(self, request: Request) -> HttpResponse:
-        schedules = list(MirrorSchedule.objects.all())
-        runs = last_runs(schedules)
-        return json_answer([mirror_document(each, runs.get(each.name)) for each in schedules])
-
-    @acts(Message, Role.ADMINISTRATOR, summary="Make a schedule of mirrors", takes=NewMirrorParameters)
-    def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        return _say(changes.create(request, MirrorSchedule, parameters.pop("name"), parameters), "made")
-
-
-class MirrorScheduleDetail(ApiView):
-    @reads(MirrorScheduleDocument, "One schedule of mirrors")
-    def get(self, request: Request, name: str) -> HttpResponse:
-        found = changes.find(MirrorSchedule, name)
-        return json_answer(mirror_document(found, last_runs([found]).get(name)))
-
-    @acts(Message, Role.ADMINISTRATOR, summary="Change a schedule of mirrors", takes=MirrorScheduleParameters)
-    def put(self, request: Request, name: str, parameters: dict[str, Any]) -> HttpResponse:
-        return _say(changes.modify(request, changes.find(MirrorSchedule, name), parameters), "changed")
-
-    @acts(Message, Role.ADMINISTRATOR, summary="Remove a schedule; its mirrors stay")
-    def delete(self, request: Request, name: str) -> HttpResponse:
-        found = changes.find(MirrorSchedule, name)
-        changes.remove(request, found)
-        return _say(found, "removed")
-
-
-class TargetList(ApiView):
-    @reads(list[TargetDocument], "All stored targets of backups")
-    def get(self, request: Request) -> HttpResponse:
-        return json_answer([target_document(target) for target in BackupTarget.objects.all()])
-
-    @acts(Message, Role.ADMINISTRATOR, summary="Store a target with its credentials", takes=NewTargetParameters)
-    def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        name, fields = parameters.pop("name"), _with_credentials({}, parameters)
-        return _say(changes.create(request, BackupTarget, name, fields), "stored")
-
-
-class TargetDetail(ApiView):
-    @reads(TargetDocument, "One stored target of backups")
-    def get(self, request: Request, name: str) -> HttpResponse:
-        return json_answer(target_document(changes.find(BackupTarget, name)))
-
-    @acts(
-        Message, Role.ADMINISTRATOR, summary="Change a target; an empty credential is removed", takes=TargetParameters
-    )
-    def put(self, request: Request, name: str, parameters: dict[str, Any]) -> HttpResponse:
-        found = changes.find(BackupTarget, name)
-        return _say(changes.modify(request, found, _with_credentials(found.credentials, parameters)), "changed")
-
-    @acts(Message, Role.ADMINISTRATOR, summary="Forget a target; what is there stays")
-    def delete(self, request: Request, name: str) -> HttpResponse:
-        found = changes.find(BackupTarget, name)
-        users = ", ".join(BackupSchedule.objects.filter(target=name).values_list("name", flat=True))
-        if users:
-            raise Conflict(f"target {name} is used by schedule {users}")
-        changes.remove(request, found)
-        return _say(found, "removed")
-
-
-def _with_credentials(before: dict[str, str], parameters: dict[str, Any]) -> dict[str, Any]:
-    given = {key: parameters.pop(key) for key in CREDENTIALS if parameters.get(key) is not None}
-    return parameters | {"credentials": {key: value for key, value in (before | given).items() if value}}
 
 
 class AutobackupView(ApiView):
@@ -194,7 +198,7 @@ class AutomirrorView(ApiView):
 
 def _chosen(kind: type[Schedule], names: tuple[str, ...]) -> tuple[str, ...]:
     """The named schedules, or all that are enabled. Raises NotFound, and BadRequest when there are none."""
-    chosen = [changes.find(kind, name).name for name in names]
+    chosen = [find(kind, name).name for name in names]
     chosen = chosen or list(kind._default_manager.filter(enabled=True).values_list("name", flat=True))
     if not chosen:
         raise BadRequest(f"there is no enabled {kind._meta.verbose_name}; make one first")

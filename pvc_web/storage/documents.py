@@ -97,23 +97,7 @@ def pool_document(pool: Pool, snapshot: ClusterSnapshot) -> PoolDocument:
 
 
 def volume_document(volume: Volume) -> VolumeDocument:
-    stats = VolumeStatsDocument(
-        name=volume.name,
-        id=volume.id,
-        size=human_size(volume.size),
-        objects=volume.objects,
-        order=volume.order,
-        object_size=volume.object_size,
-        snapshot_count=volume.snapshot_count,
-        block_name_prefix=volume.block_name_prefix,
-        format=_IMAGE_FORMAT,
-        features=volume.features,
-        op_features=volume.op_features,
-        flags=volume.flags,
-        create_timestamp=volume.create_timestamp,
-        access_timestamp=volume.access_timestamp,
-        modify_timestamp=volume.modify_timestamp,
-    )
+    stats = VolumeStatsDocument.of(volume, size=human_size(volume.size), format=_IMAGE_FORMAT)
     return VolumeDocument(name=volume.name, pool=volume.pool, stats=stats)
 
 

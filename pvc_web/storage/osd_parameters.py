@@ -29,9 +29,9 @@ class OsdAddParameters(NodeDeviceParameters):
     weight = serializers.FloatField(
         required=False, default=None, help_text="Share of the data of each that is made; else its size in TiB"
     )
-    ext_db_ratio = serializers.FloatField(default=0.0, help_text=_RATIO)
-    ext_db_size = SizeField(default=0, help_text=_SIZE)
-    osd_count = serializers.IntegerField(default=1, help_text="How many OSDs to make on the disk")
+    ext_db_ratio = serializers.FloatField(source="db_ratio", default=0.0, help_text=_RATIO)
+    ext_db_size = SizeField(source="db_size", default=0, help_text=_SIZE)
+    osd_count = serializers.IntegerField(source="count", default=1, help_text="How many OSDs to make on the disk")
 
 
 class OsdRefreshParameters(DeviceParameters):
@@ -39,11 +39,11 @@ class OsdRefreshParameters(DeviceParameters):
 
 
 class OsdReplaceParameters(Parameters):
-    new_device = serializers.CharField(help_text=_DEVICE)
+    new_device = serializers.CharField(source="device", help_text=_DEVICE)
     old_device = serializers.CharField(default="", help_text="The disk that it is on now; refused where it is another")
     weight = serializers.FloatField(required=False, default=None, help_text="Its new share of the data; else as before")
-    ext_db_ratio = serializers.FloatField(default=0.0, help_text=_RATIO)
-    ext_db_size = SizeField(default=0, help_text=f"{_SIZE}; as before if neither is given")
+    ext_db_ratio = serializers.FloatField(source="db_ratio", default=0.0, help_text=_RATIO)
+    ext_db_size = SizeField(source="db_size", default=0, help_text=f"{_SIZE}; as before if neither is given")
     force = FlagField(default=False, help_text="Even if data is lost by it")
 
 

@@ -58,15 +58,7 @@ class OsdList(ApiView):
 
     @writes(OsdAdd, summary="Add OSDs on a disk of a node", takes=OsdAddParameters, status=202)
     def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        operation = OsdAdd(
-            parameters["node"],
-            parameters["device"],
-            parameters["weight"],
-            parameters["osd_count"],
-            parameters["ext_db_ratio"],
-            parameters["ext_db_size"],
-        )
-        return respond(request, operation, status=202)
+        return respond(request, OsdAdd(**parameters), status=202)
 
 
 class OsdDetail(ApiView):
@@ -78,21 +70,12 @@ class OsdDetail(ApiView):
     @writes(OsdReplace, summary="Make an OSD anew on another disk", takes=OsdReplaceParameters, status=202)
     def post(self, request: Request, osd: int, parameters: dict[str, Any]) -> HttpResponse:
         find(find_osd(osd))
-        operation = OsdReplace(
-            osd,
-            parameters["new_device"],
-            parameters["old_device"],
-            parameters["weight"],
-            parameters["ext_db_ratio"],
-            parameters["ext_db_size"],
-            parameters["force"],
-        )
-        return respond(request, operation, status=202)
+        return respond(request, OsdReplace(osd, **parameters), status=202)
 
     @writes(OsdRefresh, summary="Find an OSD on its disk again", takes=OsdRefreshParameters, status=202)
     def put(self, request: Request, osd: int, parameters: dict[str, Any]) -> HttpResponse:
         find(find_osd(osd))
-        return respond(request, OsdRefresh(osd, parameters["device"], force=parameters["force"]), status=202)
+        return respond(request, OsdRefresh(osd, **parameters), status=202)
 
     @writes(OsdRemove, summary="Remove an OSD", takes=OsdRemoveParameters, status=202)
     def delete(self, request: Request, osd: int, parameters: dict[str, Any]) -> HttpResponse:
@@ -109,7 +92,7 @@ class OsdState(ApiView):
     @writes(OsdSetState, summary="Let an OSD take data, or not", takes=OsdStateParameters)
     def post(self, request: Request, osd: int, parameters: dict[str, Any]) -> HttpResponse:
         find(find_osd(osd))
-        return respond(request, OsdSetState(osd, parameters["state"], force=parameters["force"]))
+        return respond(request, OsdSetState(osd, **parameters))
 
 
 class OsdDatabaseGroup(ApiView):
@@ -120,7 +103,7 @@ class OsdDatabaseGroup(ApiView):
         status=202,
     )
     def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        return respond(request, OsdCreateDbGroup(parameters["node"], parameters["device"]), status=202)
+        return respond(request, OsdCreateDbGroup(**parameters), status=202)
 
 
 class OsdOption(ApiView):

@@ -66,7 +66,7 @@ class VolumeAddParameters(Parameters):
 
 
 class VolumeCreateParameters(VolumeAddParameters):
-    volume = serializers.CharField(help_text="Name of the volume")
+    volume = serializers.CharField(source="name", help_text="Name of the volume")
     pool = serializers.CharField(help_text="Name of its pool")
 
 
@@ -82,7 +82,7 @@ class VolumeModifyParameters(Parameters):
 
 
 class VolumeCloneParameters(Parameters):
-    new_volume = serializers.CharField(help_text="Name of the copy")
+    new_volume = serializers.CharField(source="new_name", help_text="Name of the copy")
     force = FlagField(default=False, help_text="Also where the pool would become more than 80 % full")
 
 

@@ -131,10 +131,7 @@ class VolumeList(ApiView):
     @writes(VolumeCreate, summary="Create a volume", takes=VolumeCreateParameters)
     def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
         find(find_pool(parameters["pool"]))
-        operation = VolumeCreate(
-            parameters["pool"], parameters["volume"], parameters["size"], force=parameters["force"]
-        )
-        return respond(request, operation)
+        return respond(request, VolumeCreate(**parameters))
 
 
 class VolumeDetail(ApiView):
@@ -146,7 +143,7 @@ class VolumeDetail(ApiView):
     @writes(VolumeCreate, summary="Create a volume of this name", takes=VolumeAddParameters)
     def post(self, request: Request, pool: str, volume: str, parameters: dict[str, Any]) -> HttpResponse:
         find(find_pool(pool))
-        return respond(request, VolumeCreate(pool, volume, parameters["size"], force=parameters["force"]))
+        return respond(request, VolumeCreate(pool, volume, **parameters))
 
     @writes(VolumeResize, VolumeRename, summary="Grow or rename a volume", takes=VolumeModifyParameters)
     def put(self, request: Request, pool: str, volume: str, parameters: dict[str, Any]) -> HttpResponse:
@@ -165,7 +162,7 @@ class VolumeCloneView(ApiView):
     @writes(VolumeClone, summary="Copy a volume into a new one", takes=VolumeCloneParameters)
     def post(self, request: Request, pool: str, volume: str, parameters: dict[str, Any]) -> HttpResponse:
         find(find_volume(pool, volume))
-        return respond(request, VolumeClone(pool, volume, parameters["new_volume"], force=parameters["force"]))
+        return respond(request, VolumeClone(pool, volume, **parameters))
 
 
 class VolumeScanView(ApiView):

@@ -6,6 +6,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from pvc_core.errors import PvcError
@@ -80,6 +81,14 @@ class Task(models.Model):
             models.Index(fields=["-created"], name="tasks_newest"),
             models.Index(
                 fields=["state"], name="tasks_unfinished", condition=models.Q(state__in=("queued", "running"))
+            ),
+            models.Index(fields=["-ended"], name="tasks_failed", condition=models.Q(state="failed")),
+            models.Index(
+                KeyTextTransform("vm", "arguments"),
+                KeyTextTransform("schedule", "arguments"),
+                models.F("ended").desc(),
+                name="tasks_backups",
+                condition=models.Q(state="succeeded", operation="vm.autobackup.write"),
             ),
         )
 

@@ -115,19 +115,7 @@ class VmMetadataView(ApiView):
     @writes(VmMeta, summary="Change that; what is not given stays as it is", takes=VmMetadataParameters)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
         _, entry = find(find_vm(vm))
-        operation = VmMeta(
-            entry.vm.uuid,
-            node_limit=parameters["limit"],
-            node_selector=parameters["selector"],
-            node_autostart=parameters["autostart"],
-            migration_method=parameters["migration_method"],
-            migration_max_downtime=parameters["migration_max_downtime"],
-            profile=parameters["profile"],
-            priority=parameters["priority"],
-            affinity=parameters["affinity"],
-            anti_affinity=parameters["anti_affinity"],
-        )
-        return respond(request, operation)
+        return respond(request, VmMeta(entry.vm.uuid, **parameters))
 
 
 class VmTagsView(ApiView):

@@ -218,17 +218,7 @@ def vm_document(
 
 def vm_metadata(entry: VmEntry) -> VmMetadata:
     meta = entry.vm.meta
-    return VmMetadata(
-        name=entry.vm.name,
-        node_limit=meta.node_limit,
-        node_selector=meta.node_selector,
-        node_autostart=str(meta.node_autostart),
-        migration_method=meta.migration_method,
-        migration_max_downtime=meta.migration_max_downtime,
-        priority=meta.priority,
-        affinity=meta.affinity,
-        anti_affinity=meta.anti_affinity,
-    )
+    return VmMetadata.of(meta, name=entry.vm.name, node_autostart=str(meta.node_autostart))
 
 
 def _statistics(snapshot: ClusterSnapshot, entry: VmEntry) -> DomainStats | None:

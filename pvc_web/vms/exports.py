@@ -29,14 +29,14 @@ from pvc_web.vms.serializers import (
 )
 
 
-def _node(parameters: dict[str, Any]) -> str:
-    """Whose directories are meant; fixed now, since a task may outlive the primary."""
+def _placed(parameters: dict[str, Any]) -> dict[str, Any]:
+    """With the node whose directories are meant; fixed now, since a task may outlive the primary."""
     if parameters["node"]:
-        return find(find_node(parameters["node"]))[1].node.name
+        return parameters | {"node": find(find_node(parameters["node"]))[1].node.name}
     snapshot = cluster.view().snapshot()
     if snapshot.primary is None:
         raise Unavailable("there is no primary coordinator now: name the node whose directory is meant")
-    return snapshot.primary.node
+    return parameters | {"node": snapshot.primary.node}
 
 
 def _name(vm: str, snapshot: ClusterSnapshot) -> str:
@@ -49,63 +49,29 @@ class VmSnapshotExportView(ApiView):
     @writes(VmSnapshotExport, summary="Export a snapshot", takes=SnapshotExportParameters, status=202)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
         _, entry = find(find_vm(vm))
-        operation = VmSnapshotExport(
-            entry.vm.uuid,
-            parameters["snapshot_name"],
-            parameters["export_path"],
-            _node(parameters),
-            parent=parameters["incremental_parent"],
-            verify=parameters["verify"],
-        )
-        return respond(request, operation, status=202)
+        return respond(request, VmSnapshotExport(entry.vm.uuid, **_placed(parameters)), status=202)
 
 
 class VmSnapshotImportView(ApiView):
     @writes(VmSnapshotImport, summary="Import a machine", takes=SnapshotImportParameters, status=202)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
-        operation = VmSnapshotImport(
-            vm,
-            parameters["snapshot_name"],
-            parameters["import_path"],
-            _node(parameters),
-            retain_snapshot=parameters["retain_snapshot"],
-            force=parameters["force"],
-            identity_file=parameters["identity_file"],
-        )
-        return respond(request, operation, status=202)
+        return respond(request, VmSnapshotImport(vm, **_placed(parameters)), status=202)
 
 
 class VmBackupView(ApiView):
     @writes(VmBackupCreate, summary="Back a machine up", takes=BackupCreateParameters)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
         snapshot, entry = find(find_vm(vm))
-        operation = VmBackupCreate(
-            entry.vm.uuid,
-            next_timestamp_name(snapshot, entry.vm.uuid, time.time()),
-            parameters["backup_path"],
-            _node(parameters),
-            parent=parameters["incremental_parent"],
-            retain_snapshot=parameters["retain_snapshot"],
-        )
-        return respond(request, operation)
+        name = next_timestamp_name(snapshot, entry.vm.uuid, time.time())
+        return respond(request, VmBackupCreate(entry.vm.uuid, name, **_placed(parameters)))
 
     @writes(VmBackupRemove, summary="Remove a backup and its snapshot", takes=BackupRemoveParameters)
     def delete(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
         name = _name(vm, cluster.view().snapshot())
-        operation = VmBackupRemove(name, parameters["backup_datestring"], parameters["backup_path"], _node(parameters))
-        return respond(request, operation)
+        return respond(request, VmBackupRemove(name, **_placed(parameters)))
 
 
 class VmRestoreView(ApiView):
     @writes(VmRestore, summary="Restore a machine from a backup", takes=BackupRestoreParameters)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
-        operation = VmRestore(
-            vm,
-            parameters["backup_datestring"],
-            parameters["backup_path"],
-            _node(parameters),
-            retain_snapshot=parameters["retain_snapshot"],
-            force=parameters["force"],
-            identity_file=parameters["identity_file"],
-        )
-        return respond(request, operation)
+        return respond(request, VmRestore(vm, **_placed(parameters)))

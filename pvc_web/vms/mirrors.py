@@ -54,7 +54,9 @@ class VmMirrorCreateView(ApiView):
         pool, goal = parameters["destination_storage_pool"], parameters["goal"]
         operation = VmMirrorCreate(entry.vm.uuid, _peer(snapshot, entry, parameters), pool, goal)
         operation.check(snapshot)  # before a token is stored for it
-        return respond(request, replace(operation, peer=_known(request, operation.peer, parameters)), status=202)
+        return respond(
+            request, replace(operation, peer=peers.destination(request, operation.peer, parameters)), status=202
+        )
 
 
 class VmMirrorPromoteView(ApiView):
@@ -72,7 +74,9 @@ class VmMirrorPromoteView(ApiView):
         pool, remove = parameters["destination_storage_pool"], parameters["remove_on_source"]
         operation = VmMirrorPromote(entry.vm.uuid, _peer(snapshot, entry, parameters), pool, remove)
         operation.check(snapshot)
-        return respond(request, replace(operation, peer=_known(request, operation.peer, parameters)), status=202)
+        return respond(
+            request, replace(operation, peer=peers.destination(request, operation.peer, parameters)), status=202
+        )
 
 
 class VmMirrorResyncView(ApiView):
@@ -128,15 +132,3 @@ def _peer(snapshot: ClusterSnapshot, entry: VmEntry, parameters: dict[str, Any])
     if not (parameters["peer"] or parameters["destination_api_uri"] or known):
         raise BadRequest("peer: give the other cluster's name here, or destination_api_uri and destination_api_key")
     return parameters["peer"] or known
-
-
-def _known(request: Request, name: str, parameters: dict[str, Any]) -> str:
-    """The name of the peer, of which a new token is kept. Raises NotFound."""
-    if not parameters["destination_api_uri"]:
-        return peers.find(name).name
-    return peers.for_uri(
-        request,
-        parameters["destination_api_uri"],
-        parameters["destination_api_key"],
-        parameters["destination_api_verify_ssl"],
-    ).name

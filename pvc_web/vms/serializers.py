@@ -49,9 +49,9 @@ class VmListParameters(PageParameters):
 class VmDefineParameters(Parameters):
     xml = serializers.CharField(help_text="The domain XML of libvirt")
     node = serializers.CharField(required=False, default="", help_text="Node to run on; chosen unless given")
-    limit = CsvField(help_text="Nodes it may run on, separated by commas; all unless given")
-    selector = EnumField(Selector, default=Selector.NONE, help_text="How a node is chosen")
-    autostart = FlagField(default=False, help_text="Start it when its node becomes ready")
+    limit = CsvField(source="node_limit", help_text="Nodes it may run on, separated by commas; all unless given")
+    selector = EnumField(Selector, source="node_selector", default=Selector.NONE, help_text="How a node is chosen")
+    autostart = FlagField(source="node_autostart", default=False, help_text="Start it when its node becomes ready")
     migration_method = EnumField(MigrationMethod, default=MigrationMethod.NONE, help_text="How it moves")
     migration_max_downtime = serializers.IntegerField(
         min_value=1, default=MAX_DOWNTIME, help_text="Milliseconds that it may stand still in a live migration"
@@ -91,9 +91,15 @@ class VmNodeParameters(Parameters):
 
 
 class VmMetadataParameters(Parameters):
-    limit = CsvField(default=None, help_text="Nodes it may run on, separated by commas; empty for all")
-    selector = EnumField(Selector, required=False, default=None, help_text="How a node is chosen")
-    autostart = FlagField(default=None, allow_null=True, help_text="Start it when its node becomes ready")
+    limit = CsvField(
+        source="node_limit", default=None, help_text="Nodes it may run on, separated by commas; empty for all"
+    )
+    selector = EnumField(
+        Selector, source="node_selector", required=False, default=None, help_text="How a node is chosen"
+    )
+    autostart = FlagField(
+        source="node_autostart", default=None, allow_null=True, help_text="Start it when its node becomes ready"
+    )
     profile = serializers.CharField(required=False, default=None, allow_blank=True, help_text="Provisioning profile")
     migration_method = EnumField(MigrationMethod, required=False, default=None, help_text="How it moves")
     migration_max_downtime = serializers.IntegerField(
@@ -127,7 +133,7 @@ class SnapshotParameters(Parameters):
     snapshot_name = serializers.CharField(help_text="Name of the snapshot")
 
 
-class SnapshotCreateParameters(Parameters):
+class VmSnapshotCreateParameters(Parameters):
     snapshot_name = serializers.CharField(
         required=False, default="", help_text="Name of the snapshot; the time in UTC, as YYYYMMDDHHMMSS, unless given"
     )
@@ -146,10 +152,15 @@ class PlaceParameters(Parameters):
 
 
 class SnapshotExportParameters(PlaceParameters):
-    snapshot_name = serializers.CharField(help_text="The snapshot to export")
-    export_path = serializers.CharField(help_text="Absolute path of a directory of the node, or a store of backups")
+    snapshot_name = serializers.CharField(source="snapshot", help_text="The snapshot to export")
+    export_path = serializers.CharField(
+        source="path", help_text="Absolute path of a directory of the node, or a store of backups"
+    )
     incremental_parent = serializers.CharField(
-        required=False, default="", help_text="An older snapshot that is exported there: only what differs is written"
+        source="parent",
+        required=False,
+        default="",
+        help_text="An older snapshot that is exported there: only what differs is written",
     )
     verify = FlagField(default=False, help_text="Read all of it back before it counts as complete")
 
@@ -163,26 +174,31 @@ class ImportParameters(PlaceParameters):
 
 
 class SnapshotImportParameters(ImportParameters):
-    snapshot_name = serializers.CharField(help_text="The exported snapshot")
-    import_path = serializers.CharField(help_text="The directory or store to which it was exported")
+    snapshot_name = serializers.CharField(source="snapshot", help_text="The exported snapshot")
+    import_path = serializers.CharField(source="path", help_text="The directory or store to which it was exported")
 
 
 class BackupCreateParameters(PlaceParameters):
-    backup_path = serializers.CharField(help_text="Absolute path of a directory of the node, or a store of backups")
+    backup_path = serializers.CharField(
+        source="path", help_text="Absolute path of a directory of the node, or a store of backups"
+    )
     incremental_parent = serializers.CharField(
-        required=False, default="", help_text="A backup there whose snapshot was retained: only what differs is written"
+        source="parent",
+        required=False,
+        default="",
+        help_text="A backup there whose snapshot was retained: only what differs is written",
     )
     retain_snapshot = FlagField(default=False, help_text="Keep its snapshot, so that increments can differ from it")
 
 
 class BackupRemoveParameters(PlaceParameters):
-    backup_path = serializers.CharField(help_text="The directory or store in which it is")
-    backup_datestring = serializers.CharField(help_text="The backup's name, such as 20260131235959")
+    backup_path = serializers.CharField(source="path", help_text="The directory or store in which it is")
+    backup_datestring = serializers.CharField(source="name", help_text="The backup's name, such as 20260131235959")
 
 
 class BackupRestoreParameters(ImportParameters):
-    backup_path = serializers.CharField(help_text="The directory or store in which it is")
-    backup_datestring = serializers.CharField(help_text="The backup's name, such as 20260131235959")
+    backup_path = serializers.CharField(source="path", help_text="The directory or store in which it is")
+    backup_datestring = serializers.CharField(source="snapshot", help_text="The backup's name, such as 20260131235959")
 
 
 class DestinationParameters(Parameters):
@@ -245,3 +261,29 @@ class TransferBeginParameters(Parameters):
 class TransferPartParameters(Parameters):
     transfer = serializers.CharField(help_text="The transfer's id")
     position = serializers.IntegerField(min_value=0, help_text="From which byte of the volume on blocks are sent")
+
+
+class ReceiveBlockParameters(Parameters):
+    """One volume of a snapshot that another cluster sends by the documented calls."""
+
+    pool = serializers.CharField(help_text="The pool in which the volume is to be here")
+    volume = serializers.CharField(help_text="The volume's name")
+    snapshot = serializers.CharField(help_text="The snapshot that comes")
+
+
+class ReceiveWholeParameters(ReceiveBlockParameters):
+    size = serializers.IntegerField(min_value=1, help_text="Bytes of the volume, and so of the body")
+
+
+class ReceiveDifferenceParameters(ReceiveBlockParameters):
+    source_snapshot = serializers.CharField(help_text="The older snapshot, which is here too, from which it differs")
+
+
+class ReceiveConfigParameters(ReceiveWholeParameters):
+    """Pool, volume and size are those of the machine's first disk."""
+
+    source_snapshot = serializers.CharField(
+        required=False, default="", help_text="The older snapshot from which volumes of this one differ"
+    )
+    taken = serializers.JSONField(help_text="The snapshot: vm, name, created, quiesced, disks, purpose")
+    config = serializers.JSONField(help_text="The machine then: name, xml, meta, tags")

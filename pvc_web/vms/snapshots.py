@@ -15,7 +15,7 @@ from pvc_web.api.endpoints import ApiView, reads, writes
 from pvc_web.api.lookup import find
 from pvc_web.api.work import respond
 from pvc_web.vms.lookup import find_vm
-from pvc_web.vms.serializers import SnapshotCreateParameters, SnapshotParameters, SnapshotRollbackParameters
+from pvc_web.vms.serializers import SnapshotParameters, SnapshotRollbackParameters, VmSnapshotCreateParameters
 from pvc_web.vms.snapshot_documents import VmSnapshotDocument, differences_to, snapshot_documents
 
 
@@ -26,7 +26,7 @@ class VmSnapshotsView(ApiView):
         uuid = entry.vm.uuid
         return json_answer(snapshot_documents(snapshot, uuid, differences_to(snapshot.xmls.get(uuid, ""))))
 
-    @writes(VmSnapshotCreate, summary="Take a snapshot", takes=SnapshotCreateParameters, status=202)
+    @writes(VmSnapshotCreate, summary="Take a snapshot", takes=VmSnapshotCreateParameters, status=202)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
         snapshot, entry = find(find_vm(vm))
         name = parameters["snapshot_name"] or next_timestamp_name(snapshot, entry.vm.uuid, time.time())

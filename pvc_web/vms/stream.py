@@ -23,7 +23,7 @@ from pvc_web.config import cluster
 
 CHECK_INTERVAL = 2.0  # seconds between two looks at whether the stream may go on
 SILENCE = 60.0  # seconds without a byte after which the sender is taken for gone
-PIECE = 1 << 16  # bytes that are asked of the connection at least
+RECEIVE = 256 << 10  # bytes that are taken from the connection in one call; gunicorn's own 8 KiB cost as much each
 
 
 class Body:
@@ -34,18 +34,27 @@ class Body:
         body = meta["wsgi.input"]
         if "gunicorn.socket" in meta:
             meta["gunicorn.socket"].settimeout(SILENCE)
-        # gunicorn's own ``read`` asks for a kilobyte at a time, and the reader within it for as much as is wanted.
-        self._read: Callable[[int], bytes] = getattr(body, "reader", body).read
-        self._left = b""
+        self._parts = _parts(body)
+        self._left = memoryview(b"")
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes, none only at the end. Raises Damaged when the connection broke off."""
         try:
-            self._left = self._left or self._read(max(size, PIECE))
+            self._left = self._left or memoryview(next(self._parts, b""))
         except (OSError, ValueError) as error:  # gunicorn's errors of a body that is no body are both
             raise Damaged(f"the connection broke off ({type(error).__name__})") from None
         part, self._left = self._left[:size], self._left[size:]
-        return part
+        return bytes(part)
+
+
+def _parts(body: Any) -> Iterator[bytes]:
+    """A body in parts as they come. gunicorn's own ``read`` copies each of them several times, but within it is an
+    iterator over the parts of a body that comes in chunks."""
+    reader = getattr(body, "reader", body)
+    unreader = getattr(getattr(reader, "req", reader), "unreader", None)
+    if unreader is not None:
+        unreader.mxchunk = RECEIVE
+    return getattr(reader, "parser", None) or iter(lambda: reader.read(RECEIVE), b"")
 
 
 @contextmanager

@@ -63,16 +63,7 @@ class VmSnapshotSendView(ApiView):
             parameters["destination_storage_pool"],
         )
         operation.check(snapshot)  # before a token is stored for it
-        if parameters["peer"]:
-            peers.find(parameters["peer"])
-        else:
-            peer = peers.for_uri(
-                request,
-                parameters["destination_api_uri"],
-                parameters["destination_api_key"],
-                parameters["destination_api_verify_ssl"],
-            )
-            operation = replace(operation, peer=peer.name)
+        operation = replace(operation, peer=peers.destination(request, operation.peer, parameters))
         return respond(request, operation, status=202)
 
 

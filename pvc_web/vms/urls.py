@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from pvc_web.vms import actions, exports, mirrors, snapshots, transfers, views
+from pvc_web.vms import actions, exports, mirrors, receive, snapshots, transfers, views
 
 urlpatterns = [
     path("vm", views.VmList.as_view()),
@@ -15,6 +15,8 @@ urlpatterns = [
     path("vm/<str:vm>/console", actions.VmConsoleView.as_view()),
     path("vm/<str:vm>/device", actions.VmDeviceView.as_view()),
     path("vm/<str:vm>/snapshot/send", transfers.VmSnapshotSendView.as_view()),
+    path("vm/<str:vm>/snapshot/receive/block", receive.ReceiveBlock.as_view()),
+    path("vm/<str:vm>/snapshot/receive/config", receive.ReceiveConfig.as_view()),
     path("vm/<str:vm>/transfer", transfers.TransferList.as_view()),
     path("vm/<str:vm>/transfer/<str:snapshot>", transfers.TransferDetail.as_view()),
     path("vm/<str:vm>/transfer/<str:snapshot>/<str:pool>/<str:volume>", transfers.TransferVolume.as_view()),

@@ -58,24 +58,6 @@ def _is_called(entry: VmEntry, limit: re.Pattern[str]) -> bool:
     return limit.pattern == entry.vm.uuid or matches(limit, (entry.vm.name, *(tag.name for tag in entry.vm.tags)))
 
 
-def _define(request: Request, parameters: Mapping[str, Any]) -> HttpResponse:
-    operation = VmDefine(
-        xml=parameters["xml"],
-        node=parameters["node"],
-        node_limit=parameters["limit"],
-        node_selector=parameters["selector"],
-        node_autostart=parameters["autostart"],
-        migration_method=parameters["migration_method"],
-        migration_max_downtime=parameters["migration_max_downtime"],
-        priority=parameters["priority"],
-        affinity=parameters["affinity"],
-        anti_affinity=parameters["anti_affinity"],
-        user_tags=parameters["user_tags"],
-        protected_tags=parameters["protected_tags"],
-    )
-    return respond(request, operation)
-
-
 class VmList(ApiView):
     @reads(list[VmDocument], "All machines", takes=VmListParameters)
     def get(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
@@ -84,7 +66,7 @@ class VmList(ApiView):
 
     @writes(VmDefine, summary="Define a machine", takes=VmDefineParameters)
     def post(self, request: Request, parameters: dict[str, Any]) -> HttpResponse:
-        return _define(request, parameters)
+        return respond(request, VmDefine(**parameters))
 
 
 class VmDetail(ApiView):
@@ -97,7 +79,7 @@ class VmDetail(ApiView):
 
     @writes(VmDefine, summary="Define a machine; its name is that in the XML", takes=VmDefineParameters)
     def post(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:
-        return _define(request, parameters)
+        return respond(request, VmDefine(**parameters))
 
     @writes(VmModify, summary="Replace the XML of a machine", takes=VmModifyParameters)
     def put(self, request: Request, vm: str, parameters: dict[str, Any]) -> HttpResponse:

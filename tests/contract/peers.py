@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from lab.site import Site
 from pvc_core.drivers.peers import HttpPeers
 from pvc_core.errors import NotFound
 from pvc_core.model.vm import VmState
@@ -13,7 +14,6 @@ from pvc_core.ports import BlockStore, Peer, PeerAccess
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from tests.contract.proxy import Proxy
-from tests.services.sites import Site
 from tests.unit.ops.house import House
 from tests.unit.ops.pair import Pair
 

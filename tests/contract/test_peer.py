@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.site import Site
 from pvc_core.drivers.peers import Limit
 from pvc_core.errors import BadRequest, Conflict, DriverError, Failed, Forbidden, NotFound
 from pvc_core.model.vm import VmState
@@ -24,7 +25,6 @@ from pvc_core.transfer.frames import Frame, encode
 from tests.contract.conftest import REAL
 from tests.contract.peers import FakePeerWorld, PeerWorld, SitePeerWorld, content, state_of
 from tests.services.processes import until
-from tests.services.sites import Site
 
 MIB = 1 << 20
 SIZE = 8 * MIB

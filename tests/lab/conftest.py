@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from lab import cluster as plans
-from lab import namespaces, network
+from lab import link, namespaces, network
 from lab.cluster import Cluster
 from lab.drive import Driver
+from tests.lab.sites import AHEAD, EAST, POOL, WEST, Sites, brought_up_to_date, define, introduce
+from tests.lab.sites import NAME as TRAVELLER
 
-NAME = os.environ.get("PVC_TEST_CLUSTER", "citest")
 PVC_LAB = str(Path(sys.executable).with_name("pvc-lab"))
 
 
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.lab)
 
 
-def pvc_lab(*arguments: str, name: str = NAME, timeout: float = 300) -> str:
+def pvc_lab(*arguments: str, name: str = EAST, timeout: float = 300) -> str:
     """Output of a ``pvc-lab`` command for a cluster; fails with all of it when the command does."""
     argv = [PVC_LAB, "--cluster", name, *arguments]
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
@@ -64,10 +65,36 @@ def standing(name: str, client_directory: Path, *options: str) -> Iterator[Clust
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with standing(NAME, tmp_path_factory.mktemp("pvc-client")) as cluster:
+    with standing(EAST, tmp_path_factory.mktemp("pvc-client")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def user(cluster: Cluster) -> Driver:
     return Driver(cluster)
+
+
+@pytest.fixture(scope="package")
+def sites(cluster: Cluster) -> Iterator[Sites]:
+    """The shared cluster, a second one whose clocks are wrong, and the line between them."""
+    with standing(WEST, Path(os.environ["PVC_CLIENT_DIR"]), "--clock", f"+{AHEAD}s") as other:
+        east, west = Driver(cluster), Driver(other)
+        line = link.between(cluster, other)
+        line.up()
+        try:
+            introduce(east, "west", other)
+            introduce(west, "east", cluster)
+            for site in (east, west):
+                site.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=1,mincopies=1")
+            yield Sites(east, west, line)
+        finally:
+            line.down()
+
+
+@pytest.fixture(scope="package")
+def traveller(sites: Sites, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A machine that runs in the east and writes its pattern, with a mirror in the west. Tests pass it on, and leave
+    it led by the east. It goes with the sites."""
+    define(sites.east, tmp_path_factory.mktemp("traveller"), f"{POOL}/{TRAVELLER}")
+    brought_up_to_date(sites.east, sites.west)
+    return TRAVELLER

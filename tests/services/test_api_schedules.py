@@ -127,7 +127,7 @@ def test_a_target_in_use_stays_and_its_credentials_change_one_by_one(client: API
     assert find_target("box").credentials == {"private_key": "p", "host_key": "k"}
     client.delete("/api/v1/schedules/backup/nightly")
     assert client.delete("/api/v1/schedules/target/box").status_code == 200
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="nor a stored target, of which there is none yet"):
         find_target("box")
 
 

@@ -28,6 +28,7 @@ from pvc_web.config import cluster as connections
 from pvc_web.peers.models import Peer
 from pvc_web.tasks import service
 from pvc_web.tasks.models import Audit, Task, TaskLock
+from tests.records import define
 from tests.services import world
 from tests.services.processes import Workers, until
 
@@ -83,9 +84,7 @@ def change_everything(state: ClusterState) -> None:
     state.put(records.vm_name("base"), records.Name(world.DB))
     state.transaction().delete(state.get(records.vm_name("db"))).commit()
     added = Vm(str(uuid.uuid4()), "new", VmState.STOP, "node1", tags=(Tag("x"),))
-    transaction = state.transaction().create(records.vm(added.uuid), added)
-    transaction.create(records.vm_xml(added.uuid), "<domain/>")
-    transaction.create(records.vm_name("new"), records.Name(added.uuid)).commit()
+    define(state, added, "<domain/>")
     connections.view().settle()
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from lab.namespaces import CHECKOUT
+from lab.site import POOL, Site
 from pvc_core.model.mirror import PeerWatch
 from pvc_core.state import records
 from tests.contract.peers import content
 from tests.services.processes import until
-from tests.services.sites import CHECKOUT, POOL, Site
 
 SIZE = 8 << 20
 UUID = "00000000-0000-0000-0000-000000000001"
@@ -41,7 +42,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site
 def call_peers(site: Site) -> subprocess.Popen[bytes]:
     with (site.directory / "beat.log").open("ab") as log:
         command = ["setpriv", "--pdeathsig=KILL", sys.executable, "-m", "pvc_tasks.beat"]
-        return subprocess.Popen(command, env=site._environment(), cwd=CHECKOUT, stdout=log, stderr=log)
+        return subprocess.Popen(command, env=site.environment(), cwd=CHECKOUT, stdout=log, stderr=log)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.site import POOL, Site
 from pvc_core.state import records
 from tests.contract.peers import content
 from tests.services.processes import until
-from tests.services.sites import POOL, Site
 
 SIZE = 12 << 20
 numbers = itertools.count(1)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from lab.site import POOL, Site
 from tests.services.processes import until
-from tests.services.sites import POOL, Site
 
 MIB = 1024**2
 IMAGE = os.urandom(6 * MIB) + bytes(6 * MIB) + os.urandom(5 * MIB + 512)

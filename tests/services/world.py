@@ -10,15 +10,10 @@ from pvc_core.model.fault import Finding, raised
 from pvc_core.model.network import Network, NetworkType
 from pvc_core.model.node import (
     Addresses,
-    Alive,
-    DaemonState,
     DiskStats,
     DomainStats,
     InterfaceStats,
     NicStats,
-    Node,
-    NodeMemory,
-    NodeRole,
     NodeStats,
     PluginResult,
     Primary,
@@ -27,8 +22,8 @@ from pvc_core.model.storage import ImageSnapshot, OsdStats, Pool, PoolStats, Sto
 from pvc_core.model.vm import MigrationMethod, RunState, Selector, Tag, Vm, VmMeta, VmSize, VmState, VmStatus
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
-from pvc_core.state.records import Name
 from pvc_web.config import cluster as connections
+from tests.records import ALIVE, define, node, node_stats
 
 GIB = 1 << 30
 WEB, DB = (str(uuid.UUID(int=number)) for number in (1, 2))
@@ -103,18 +98,14 @@ COUNTERS = DomainStats(
 FAULT = raised(Finding("vm-failed:db", "", 10, "VM db: no disk"), 1701449279.849742, 1701452385.188398)
 
 
-def node_stats(domains: dict[str, DomainStats]) -> NodeStats:
-    return NodeStats(
-        time=0.0,
-        daemon_state=DaemonState.RUN,
+def stats(domains: dict[str, DomainStats]) -> NodeStats:
+    return node_stats(
+        12000,
+        16000,
         version="2.0.0",
-        arch="x86_64",
-        os="Debian",
         kernel="6.1",
-        cpu_count=8,
         load=1.5,
         cpu_utilization=12.5,
-        memory=NodeMemory(total=16000, used=4000, free=12000),
         plugins=(PluginResult("load", 1700000000, 0, "fine"), PluginResult("disk", 1700000000, 10, "nearly full")),
         interfaces={"eth0": InterfaceStats("up", 10000, 1, 2, 3, 4)},
         domains=domains,
@@ -129,13 +120,7 @@ KEPT = replace(volume("kept"), snapshots=(ImageSnapshot("first", 2 * GIB, 1_700_
 
 
 def add_machine(state: ClusterState, machine: Machine) -> None:
-    vm = replace(machine.vm, size=VmSize(machine.memory, 2))
-    transaction = state.transaction()
-    transaction.create(records.vm(vm.uuid), vm)
-    transaction.create(records.vm_status(vm.uuid), machine.status)
-    transaction.create(records.vm_xml(vm.uuid), machine.xml)
-    transaction.create(records.vm_name(vm.name), Name(vm.uuid))
-    transaction.commit()
+    define(state, replace(machine.vm, size=VmSize(machine.memory, 2)), machine.xml, machine.status)
 
 
 def populate(state: ClusterState) -> None:
@@ -143,9 +128,9 @@ def populate(state: ClusterState) -> None:
     for name, running in (("node1", {WEB: COUNTERS}), ("node2", {})):
         transaction = state.transaction()
         addresses = Addresses(cluster="127.0.0.1/8")
-        transaction.create(records.node(name), Node(name, NodeRole.COORDINATOR, addresses))
-        transaction.create(records.alive(name), Alive("boot", 1, DaemonState.RUN, 1))
-        transaction.create(records.stats(name), node_stats(running))
+        transaction.create(records.node(name), node(name, addresses=addresses))
+        transaction.create(records.alive(name), ALIVE)
+        transaction.create(records.stats(name), stats(running))
         transaction.commit()
     transaction = state.transaction()
     transaction.create(records.PRIMARY, Primary("node1", 1))

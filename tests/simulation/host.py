@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from pvc_core.config import Config, NodeConfig, PostgresqlConfig, RedisConfig, TimingConfig, ZookeeperConfig
 from pvc_core.errors import PvcError
-from pvc_core.model.node import Addresses, Bmc, DaemonState, DomainStats, NodeMemory, NodeRole, NodeStats, PluginResult
+from pvc_core.model.node import Addresses, Bmc, DaemonState, DomainStats, NodeRole, NodeStats, PluginResult
 from pvc_core.ports import PowerState, Session, Watchdog
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_node.identity import Identity
 from pvc_node.isolation import Isolation
 from pvc_node.parts import BMC_INTERVAL, FENCERS, WORKERS, Outside, assemble
+from tests.records import node_stats
 from tests.simulation.hypervisor import SimHypervisor
 from tests.simulation.layout import NodePlan
 from tests.simulation.loop import Pool, Process, Thread
@@ -263,17 +264,11 @@ class Daemon(Process):
     def _stats(self) -> NodeStats:
         host = self.host
         used = sum(host.world.machines[uuid].memory for uuid in host.hypervisor.guests)
-        return NodeStats(
+        return node_stats(
+            host.plan.memory - used,
+            host.plan.memory,
             time=host.clock.now(),
             daemon_state=self.presence.daemon_state,
-            version="2",
-            arch="x86_64",
-            os="Debian",
-            kernel="6",
-            cpu_count=8,
-            load=1.0,
-            cpu_utilization=10.0,
-            memory=NodeMemory(host.plan.memory, used, host.plan.memory - used),
             plugins=(PluginResult("libvirt", 0, 0, ""),),
             domains={uuid: DomainStats() for uuid in host.hypervisor.guests},
         )

@@ -36,6 +36,7 @@ def _file(request) -> tuple[str, bytes]:
         (b"QFI\xfb rest", ["-f", "raw"], "raw"),
         (b"KDMV", ["--no-wait"], "vmdk"),
     ],
+    ids=["raw", "qcow2", "qcow2 sent as raw", "vmdk, not waited for"],
 )
 def test_the_file_arrives_whole_with_its_format(pvc, api, tmp_path: Path, content, options, image_format) -> None:
     api.accepts("POST", PATH)

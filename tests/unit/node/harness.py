@@ -12,7 +12,7 @@ from pvc_core.fakes.hypervisor import FakeHypervisor, FakeRack
 from pvc_core.fakes.network import FakeNetwork
 from pvc_core.fakes.store import FakeCluster, FakeStore
 from pvc_core.model.node import Addresses, DaemonState
-from pvc_core.model.vm import Vm, VmState, VmStatus
+from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
@@ -25,6 +25,7 @@ from pvc_node.leadership import Leadership
 from pvc_node.presence import Presence
 from pvc_node.reconcile import Reconciler
 from pvc_node.workers import Job
+from tests.records import define
 
 FLOATING = "192.0.2.250/24"
 TIMING = TimingConfig(keepalive_interval=2.0, restart_backoff=2.0, restart_limit=5, vm_shutdown_timeout=30.0)
@@ -153,10 +154,7 @@ class LabCluster:
 
     def define(self, number: int, state: VmState = VmState.START, node: str = "n1", **fields: Any) -> str:
         vm = Vm(uuid(number), f"vm{number}", state, node, **fields)
-        transaction = self.state.transaction()
-        transaction.create(records.vm(vm.uuid), vm)
-        transaction.create(records.vm_xml(vm.uuid), domain_xml(number, vm.name))
-        transaction.commit()
+        define(self.state, vm, domain_xml(number, vm.name))
         return vm.uuid
 
     def change(self, vm_uuid: str, **fields: Any) -> None:
@@ -168,3 +166,7 @@ class LabCluster:
 
     def status(self, vm_uuid: str) -> VmStatus:
         return self.state.get(records.vm_status(vm_uuid)).value
+
+
+def run_of(lab: LabCluster, uuid: str) -> RunState:
+    return lab.status(uuid).run

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pvc_core.model.capacity import Capacity, Shortfall
-from pvc_core.model.node import DaemonState, DomainStats, NodeMemory, NodeStats, Primary
+from pvc_core.model.node import DomainStats, Primary
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.vm import VmSize
 from pvc_core.state import records
 from pvc_core.state.view import ClusterView
 from pvc_node.capacity import CapacityReporter
 from pvc_node.leadership import Leadership
+from tests.records import node_stats
 from tests.unit.node.harness import LabCluster, uuid
 
 
@@ -29,10 +30,8 @@ def lab() -> LabCluster:
 
 
 def report(lab: LabCluster, name: str, free: int, *running: str) -> None:
-    memory = NodeMemory(8192, 8192 - free, free)
     domains = {identity: DomainStats() for identity in running}
-    stats = NodeStats(0.0, DaemonState.RUN, "", "", "", "", 4, 0.0, 0.0, memory, domains=domains)
-    lab.state.put(records.stats(name), stats)
+    lab.state.put(records.stats(name), node_stats(free, domains=domains))
 
 
 def reporter(lab: LabCluster, name: str = "n1") -> CapacityReporter:

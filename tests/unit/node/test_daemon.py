@@ -39,6 +39,7 @@ from pvc_node.daemon import Daemon
 from pvc_node.identity import Identity
 from pvc_node.nodelog import FORMAT, Ring
 from pvc_node.parts import Outside
+from tests.records import define
 from tests.unit.node.harness import domain_xml, uuid
 
 Seen = Callable[[ClusterSnapshot], bool]
@@ -132,8 +133,7 @@ class World:
 
     def define(self, number: int) -> str:
         vm = Vm(uuid(number), f"vm{number}", VmState.START, "n1")
-        transaction = self.state.transaction().create(records.vm(vm.uuid), vm)
-        transaction.create(records.vm_xml(vm.uuid), domain_xml(number, vm.name)).commit()
+        define(self.state, vm, domain_xml(number, vm.name))
         return vm.uuid
 
 

@@ -11,13 +11,8 @@ from pvc_core.fakes.clock import FakeClock
 from pvc_core.fakes.store import FakeCluster, FakeStore
 from pvc_core.model.fault import Fault, FaultStatus
 from pvc_core.model.node import (
-    Addresses,
     Alive,
     DaemonState,
-    Node,
-    NodeMemory,
-    NodeRole,
-    NodeStats,
     PluginResult,
     Primary,
 )
@@ -26,8 +21,9 @@ from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.faults import FaultKeeper
 from pvc_node.leadership import Leadership
+from tests.records import ALIVE, node, node_stats
 
-STATS = NodeStats(0.0, DaemonState.RUN, "2", "x86_64", "Debian", "6.1", 4, 0.1, 0.0, NodeMemory(8, 4, 4))
+STATS = node_stats()
 FULL = PluginResult("disk", 0, 10, "the file system of / is 91% full")
 
 
@@ -45,8 +41,8 @@ class World:
         self.state = ClusterState(self.store)
         self.state.prepare()
         for name in ("n1", "n2"):
-            self.state.put(records.node(name), Node(name, NodeRole.COORDINATOR, Addresses()))
-            self.state.put(records.alive(name), Alive("boot", 1, DaemonState.RUN, 1))
+            self.state.put(records.node(name), node(name))
+            self.state.put(records.alive(name), ALIVE)
             self.state.put(records.stats(name), STATS)
         self.state.put(records.PRIMARY, Primary("n1", 1))
         self.stores: dict[str, FakeStore] = {}

@@ -10,13 +10,14 @@ import pytest
 from pvc_core.config import Config, FencingConfig, NodeConfig, PostgresqlConfig, RedisConfig, ZookeeperConfig
 from pvc_core.fakes.power import Behaviour, FakePower
 from pvc_core.model.fence import FenceStep, Method
-from pvc_core.model.node import Addresses, Bmc, DaemonState, DomainState, NodeMemory, NodeStats
+from pvc_core.model.node import Addresses, Bmc, DaemonState, DomainState
 from pvc_core.model.vm import Migration, RunState, VmSize, VmState
 from pvc_core.ports import PowerState, Session
 from pvc_core.state import records
 from pvc_core.state.records import Maintenance
 from pvc_node.fencer import Fencer
 from pvc_node.leadership import Leadership
+from tests.records import node_stats
 from tests.unit.node.harness import TIMING, HeldWorkers, LabCluster, LabNode
 
 SESSION = 6.0
@@ -75,9 +76,7 @@ class Fenced(LabCluster):
             self.cycle(2)
 
     def report(self, name: str, free: int = 4096) -> None:
-        memory = NodeMemory(8192, 8192 - free, free)
-        report = NodeStats(self.clock.now(), DaemonState.RUN, "2", "x86_64", "", "", 8, 1.0, 10.0, memory)
-        self.state.put(records.stats(name), report)
+        self.state.put(records.stats(name), node_stats(free, time=self.clock.now()))
 
     def silence(self, name: str) -> LabNode:
         """The node vanishes from ZooKeeper; what it runs goes on."""

@@ -6,11 +6,12 @@ from pvc_core.config import NodeConfig
 from pvc_core.fakes.clock import FakeClock
 from pvc_core.fakes.hypervisor import FakeHypervisor
 from pvc_core.fakes.store import FakeCluster
-from pvc_core.model.node import Addresses, Node, NodeRole
+from pvc_core.model.node import Addresses
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.isolation import Isolation
+from tests.records import node as wanted
 from tests.unit.node.harness import domain_xml
 
 LIMIT = 12.0
@@ -34,7 +35,7 @@ class World:
         state.prepare()
         for number in (1, 2):
             node = NodeConfig(f"n{number}", addresses=Addresses(cluster=f"10.0.2.{number}/24"))
-            state.put(records.node(node.name), Node(node.name, NodeRole.COORDINATOR, node.addresses))
+            state.put(records.node(node.name), wanted(node.name, addresses=node.addresses))
         view = ClusterView(self.store)
         view.start()
         self.clock = FakeClock()

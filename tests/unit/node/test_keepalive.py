@@ -144,6 +144,20 @@ def test_interfaces_are_read_less_often_than_machines(node: Node) -> None:
     assert len(reads) == 2
 
 
+def test_interfaces_tell_how_fast_their_counters_rise(node: Node) -> None:
+    node.sampler.sample()
+    assert node.sampler.interfaces["eth0"] == node.network.card
+    node.clock.advance(10)
+    node.network.card = replace(node.network.card, rx_bytes=6000, tx_packets=45)
+    node.sampler.sample()
+    card = node.sampler.interfaces["eth0"]
+    assert (card.rx_byte_rate, card.rx_packet_rate, card.tx_byte_rate, card.tx_packet_rate) == (500.0, 0.0, 0.0, 2.5)
+    node.clock.advance(10)
+    node.network.card = replace(card, rx_bytes=0)
+    node.sampler.sample()
+    assert node.sampler.interfaces["eth0"].rx_byte_rate == 0.0
+
+
 WELL = checks.Health(1.0, 4, (), "", "", "", 0.01)
 
 

@@ -20,7 +20,7 @@ from pvc_core.fakes.schedules import FakeReports, FakeSchedules
 from pvc_core.fakes.targets import FakeTargets
 from pvc_core.model.domain import parse
 from pvc_core.model.network import Network, NetworkType
-from pvc_core.model.node import Addresses, DaemonState, DomainState, DomainStats, NodeMemory, NodeStats, PluginResult
+from pvc_core.model.node import Addresses, DomainState, DomainStats, NodeMemory, NodeStats, PluginResult
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.storage import Device, Pool
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
@@ -28,6 +28,7 @@ from pvc_core.ops.base import Operation, Run, Tools, build, perform
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
+from tests.records import define, node_stats
 from tests.unit.node.harness import TIMING, LabCluster
 
 GIB = 1024**3
@@ -128,16 +129,8 @@ class House:
 
     def _stats(self, name: str) -> NodeStats:
         host = self.hypervisor(name)
-        return NodeStats(
+        return node_stats(
             time=self.lab.clock.now(),
-            daemon_state=DaemonState.RUN,
-            version="2",
-            arch="x86_64",
-            os="Debian",
-            kernel="6",
-            cpu_count=8,
-            load=1.0,
-            cpu_utilization=10.0,
             memory=self.memory[name],
             plugins=(PluginResult("libvirt", 0, 50 if host.unavailable else 0, ""),),
             domains={uuid: DomainStats() for uuid in host.guests},
@@ -212,11 +205,7 @@ class House:
         self.volume(f"disk{number}")
         domain = xml(f"vm{number}", uuid=uuid, memory=memory, disks=(f"vms/disk{number}",))
         vm = Vm(uuid, f"vm{number}", state, node, size=parse(domain).size, **fields)
-        transaction = self.state.transaction()
-        transaction.create(records.vm_name(vm.name), records.Name(uuid))
-        transaction.create(records.vm(uuid), vm)
-        transaction.create(records.vm_xml(uuid), domain)
-        transaction.commit()
+        define(self.state, vm, domain)
         self.lab.cycle()
         return uuid
 

@@ -39,10 +39,10 @@ class HousePeer:
         self._do(VmReceiveBegin(offer.vm, offer, self.source))
         return self._incoming(offer.vm, offer.snapshot.name)
 
-    def send(self, transfer: str, volume: str, position: int, frames: Iterable[bytes]) -> int:
+    def send(self, transfer: str, volume: str, position: int, parts: Iterable[bytes], since: str = "") -> int:
         self._answer()
         found = self._transfer(transfer)
-        read = Reader(frames, self.cuts.pop(0) if self.cuts else None)
+        read = Reader(parts, self.cuts.pop(0) if self.cuts else None)
 
         def check() -> None:
             self._answer()

@@ -14,7 +14,8 @@ from pvc_core.model.vm import Tag
 from pvc_core.model.vm_snapshot import Purpose
 from pvc_core.ops import shipping
 from pvc_core.ops.automirror import Automirror
-from pvc_core.ops.vm_snapshot import VmSnapshotCreate
+from pvc_core.ops.vm_mirror import VmMirrorCreate, VmMirrorPromote
+from pvc_core.ops.vm_snapshot import VmSnapshotCreate, VmSnapshotRemove
 from pvc_core.state import records
 from tests.unit.ops.house import House, Watcher
 from tests.unit.ops.pair import Pair
@@ -94,3 +95,24 @@ def test_nothing_is_removed_while_the_other_side_is_away(pair: Pair) -> None:
     pair.to_west.away = False
     run(pair)
     assert len(snapshots(pair.west, uuid)) >= 2
+
+
+def test_clocks_an_hour_apart_confuse_neither_retention_nor_what_is_sent_next(pair: Pair) -> None:
+    """What the second site made while it led is of the future, by the clock of the first."""
+    pair.west.lab.clock.advance(3600)
+    uuid = define(pair, 1)
+    pair.east.run(VmMirrorPromote(uuid, "west"))
+    for _ in range(4):
+        pair.west.lab.clock.advance(60)
+        pair.west.run(VmMirrorCreate(uuid, "east"))
+    pair.west.run(VmMirrorPromote(uuid, "east"))
+    from_west = snapshots(pair.east, uuid)
+    for name in from_west[:4]:
+        pair.west.run(VmSnapshotRemove(uuid, name))
+    sent = []
+    for _ in range(3):
+        run(pair)
+        sent.append(pair.east.state.get(records.mirror(uuid)).value.shared)
+    assert not {*sent} & {*from_west}
+    assert snapshots(pair.east, uuid) == sent[-2:]
+    assert snapshots(pair.west, uuid) == sent

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pvc_core.errors import Cancelled, Conflict, DriverUnavailable, Failed, PvcError
+from pvc_core.errors import Cancelled, ClaimLost, Conflict, DriverUnavailable, Failed, PvcError
 from pvc_core.model.mirror import Mirror, MirrorRole
 from pvc_core.model.storage import Pool
 from pvc_core.model.vm import VmState
@@ -251,6 +252,43 @@ def test_a_cancelled_promotion_starts_the_machine_again(pair: Pair, vm: str) -> 
         with pytest.raises(Cancelled):
             pair.east.run(VmMirrorPromote(vm, "west"), watcher=Watcher(pair.east, cancel_at=step))
         assert running(pair, vm) == ["east"]
+
+
+@dataclass
+class Dying(Watcher):
+    """A worker that dies after so many reports."""
+
+    after: int = 0
+
+    def claimed(self) -> bool:
+        return len(self.messages) < self.after
+
+
+@pytest.mark.parametrize("reports", range(1, 12))
+def test_a_promotion_whose_worker_dies_is_completed_by_the_next(pair: Pair, vm: str, reports: int) -> None:
+    create(pair.east, vm)
+    put(pair.east, 2)
+    with suppress(ClaimLost):
+        pair.east.run(VmMirrorPromote(vm, "west"), watcher=Dying(pair.east, after=reports))
+    settle(pair)
+    pair.east.run(VmMirrorPromote(vm, "west"), attempt=2)
+    assert running(pair, vm) == ["west"]
+    assert content(pair.west) == content(pair.east)
+    assert not mirror(pair.east, vm).starts
+
+
+@pytest.mark.parametrize("reports", range(4, 7))
+def test_a_promotion_whose_worker_dies_and_that_fails_then_starts_the_machine_again(
+    pair: Pair, vm: str, reports: int
+) -> None:
+    create(pair.east, vm)
+    with pytest.raises(ClaimLost):
+        pair.east.run(VmMirrorPromote(vm, "west"), watcher=Dying(pair.east, after=reports))
+    settle(pair)
+    moment(pair, lost=("commit",))
+    with pytest.raises(Failed):
+        pair.east.run(VmMirrorPromote(vm, "west"), attempt=2)
+    assert running(pair, vm) == ["east"]
 
 
 def test_an_other_side_that_does_not_take_over_gives_the_machine_back(pair: Pair, vm: str) -> None:

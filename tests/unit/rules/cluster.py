@@ -6,18 +6,15 @@ from typing import Any
 
 from pvc_core.model.fence import Fence, FenceStep
 from pvc_core.model.node import (
-    Addresses,
     Alive,
     DaemonState,
     DomainState,
     DomainStats,
-    Node,
-    NodeMemory,
-    NodeRole,
-    NodeStats,
 )
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, VmEntry
-from pvc_core.model.vm import RunState, Tag, Vm, VmMeta, VmSize, VmState, VmStatus
+from pvc_core.model.vm import RunState, Tag, Vm, VmMeta, VmSize, VmState
+from tests import records
+from tests.records import node_entry, node_stats, vm_entry
 
 
 def node(
@@ -31,22 +28,10 @@ def node(
     reported: bool = True,
     fence: FenceStep | None = None,
 ) -> NodeEntry:
-    stats = NodeStats(
-        time=0.0,
-        daemon_state=DaemonState.RUN,
-        version="",
-        arch="",
-        os="",
-        kernel="",
-        cpu_count=4,
-        load=load,
-        cpu_utilization=0.0,
-        memory=NodeMemory(total, total - free, free),
-    )
+    stats = node_stats(free, total, cpu_count=4, load=load) if reported else None
     alive = None if daemon is None else Alive("boot", 1, daemon, 1)
-    record = Node(name, NodeRole.COORDINATOR, Addresses(), domains)
     fenced = None if fence is None else Fence(name, "boot", (), fence, 0.0, 0.0, "")
-    return NodeEntry(record, 0, alive, stats if reported else None, fenced)
+    return node_entry(records.node(name, domain_state=domains), alive, stats, fenced)
 
 
 def machine(
@@ -72,8 +57,7 @@ def machine(
         tags=tuple(map(Tag, tags)),
         size=VmSize(memory, vcpus),
     )
-    status = None if run is None or state is not VmState.START else VmStatus(run, on, 1)
-    return VmEntry(vm, 0, status)
+    return vm_entry(vm, run if state is VmState.START else None)
 
 
 def cluster(*parts: NodeEntry | VmEntry) -> ClusterSnapshot:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from pvc_core.model.fence import Fence, FenceStep
-from pvc_core.model.node import Addresses, Alive, DaemonState, DomainState, Node, NodeRole, Primary
+from pvc_core.model.node import Alive, DaemonState, DomainState, NodeRole, Primary
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
 from pvc_core.rules import election
 from pvc_core.rules.election import Claim
+from tests.records import node, node_entry
 
 RUN = DaemonState.RUN
 
@@ -21,7 +22,7 @@ def cluster(primary: Primary | None, **states: DaemonState | None) -> ClusterSna
     for name, state in states.items():
         role = NodeRole.HYPERVISOR if name.startswith("hv") else NodeRole.COORDINATOR
         alive = None if state is None else Alive("boot", 1, state, 10)
-        nodes[name] = NodeEntry(Node(name, role, Addresses()), 0, alive, None)
+        nodes[name] = node_entry(node(name, role), alive)
     return ClusterSnapshot(nodes=nodes, primary=primary)
 
 

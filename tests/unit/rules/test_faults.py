@@ -9,26 +9,27 @@ import pytest
 from pvc_core.model.capacity import Capacity, Shortfall
 from pvc_core.model.fault import Fault, FaultStatus, Finding, raised
 from pvc_core.model.fence import Attempt, Fence, FenceStep, Method
-from pvc_core.model.node import Addresses, Alive, Bmc, DaemonState, Node, NodeRole
+from pvc_core.model.node import Bmc
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEntry
-from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
+from pvc_core.model.vm import RunState, Vm, VmState
 from pvc_core.rules import faults
 from pvc_core.rules.faults import Sighting, changes, conditions, look
+from tests import records
+from tests.records import ALIVE, node_entry, vm_entry
 
 T = 1_700_000_000.0
-ALIVE = Alive("b", 1, DaemonState.RUN, 1)
 CAUSE = Finding("vm-failed:u", "", 10, "VM web: no disk")
 FAULT = raised(CAUSE, T, T)
 EVENT = raised(Finding("fenced:n2:1", "n2", 10, "n2: was fenced", event=True), T, T)
 
 
 def node(name: str, *, alive: bool = True, stopped: bool = False, bmc: bool = True) -> NodeEntry:
-    wanted = Node(name, NodeRole.COORDINATOR, Addresses(), bmc=Bmc("bmc", "pvc") if bmc else None, stopped=stopped)
-    return NodeEntry(wanted, 0, ALIVE if alive else None, None)
+    wanted = records.node(name, bmc=Bmc("bmc", "pvc") if bmc else None, stopped=stopped)
+    return node_entry(wanted, ALIVE if alive else None)
 
 
 def machine(name: str, run: RunState, on: str = "n2", reason: str = "") -> VmEntry:
-    return VmEntry(Vm(f"uuid-{name}", name, VmState.START, on), 0, VmStatus(run, on, 1, reason=reason), 0)
+    return vm_entry(Vm(f"uuid-{name}", name, VmState.START, on), run, reason=reason)
 
 
 def cluster(*machines: VmEntry, n2: NodeEntry | None = None, fence: Fence | None = None) -> ClusterSnapshot:

@@ -7,11 +7,13 @@ import pytest
 
 from pvc_core.config import FencingConfig
 from pvc_core.model.fence import Attempt, Fence, FenceStep, Method
-from pvc_core.model.node import Addresses, Alive, Bmc, DaemonState, Node, NodeRole, Primary
+from pvc_core.model.node import Addresses, Alive, Bmc, DaemonState, Primary
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEntry
 from pvc_core.model.vm import Migration, RunState, Vm, VmState, VmStatus
 from pvc_core.rules import fencing
 from pvc_core.rules.fencing import Advance, Begin, CallOff, Close, PowerOn, Recover, Sight, Try
+from tests import records
+from tests.records import node_entry, vm_entry
 
 CONFIG = FencingConfig()
 BMC = Bmc("10.0.5.3", "admin")
@@ -22,7 +24,7 @@ def node(name: str, *, alive: str | None = "boot", fence: Fence | None = None, *
     fields.setdefault("bmc", BMC)
     addresses = Addresses(storage=f"10.0.3.{name[1:]}/24", cluster=f"10.0.2.{name[1:]}/24")
     sign = Alive(alive, 1, DaemonState.RUN, 1) if alive is not None else None
-    return NodeEntry(Node(name, NodeRole.COORDINATOR, addresses, boot_id="boot", **fields), 0, sign, None, fence)
+    return node_entry(records.node(name, addresses=addresses, boot_id="boot", **fields), sign, fence=fence)
 
 
 def snapshot(*nodes: NodeEntry, **fields: Any) -> ClusterSnapshot:
@@ -215,8 +217,8 @@ def test_a_machine_is_free_when_none_of_its_disks_can_be_written(found: Fence, o
 
 def machine(state: VmState = VmState.START, run: RunState | None = RunState.RUNNING, **fields: Any) -> VmEntry:
     on = fields.pop("holder", "n3")
-    status = VmStatus(run, on, 1, generation=4) if run is not None else None
-    return VmEntry(Vm("u", "web", state, fields.pop("node", "n3"), generation=4, **fields), 0, status, 0)
+    vm = Vm("u", "web", state, fields.pop("node", "n3"), generation=4, **fields)
+    return vm_entry(vm, run, on, generation=4)
 
 
 @pytest.mark.parametrize(

@@ -6,38 +6,20 @@ from dataclasses import replace
 
 from pvc_core.model.fault import Fault, FaultStatus, Finding, raised
 from pvc_core.model.node import (
-    Addresses,
-    Alive,
-    DaemonState,
     DomainState,
-    Node,
-    NodeMemory,
-    NodeRole,
-    NodeStats,
     PluginResult,
 )
-from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, VmEntry
+from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry
 from pvc_core.model.storage import StorageStatus
-from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
+from pvc_core.model.vm import RunState, Vm, VmState
 from pvc_core.rules.faults import plugins
 from pvc_core.rules.health import Health, cluster_health, node_health
+from tests.records import node, node_entry, node_stats, vm_entry
 
 BAD = PluginResult("disk", 0, 10, "the file system of / is 91% full")
 GOOD = PluginResult("load", 0, 0, "load average 0.10 on 4 CPUs")
-STATS = NodeStats(
-    time=0.0,
-    daemon_state=DaemonState.RUN,
-    version="",
-    arch="",
-    os="",
-    kernel="",
-    cpu_count=4,
-    load=0.1,
-    cpu_utilization=0.0,
-    memory=NodeMemory(1, 0, 1),
-    plugins=(BAD, GOOD),
-)
-NODE = NodeEntry(Node("n1", NodeRole.COORDINATOR, Addresses()), 0, Alive("b", 1, DaemonState.RUN, 1), STATS)
+STATS = node_stats(plugins=(BAD, GOOD))
+NODE = node_entry(node("n1"), stats=STATS)
 STORAGE = StorageStatus(0.0, "HEALTH_OK", (), {"up,in": 3}, 1, 0, 1)
 
 
@@ -97,7 +79,7 @@ def test_a_cluster_without_faults_is_at_100() -> None:
 
 def test_each_fault_is_named_and_subtracted() -> None:
     flushed = replace(NODE, node=replace(NODE.node, domain_state=DomainState.FLUSHED))
-    failed = VmEntry(Vm("u", "web", VmState.START, "n1"), 0, VmStatus(RunState.FAILED, "n1", 1, reason="no disk"), 0)
+    failed = vm_entry(Vm("u", "web", VmState.START, "n1"), RunState.FAILED, reason="no disk")
     snapshot = ClusterSnapshot(
         nodes={"n1": flushed},
         vms={"u": failed},

@@ -111,7 +111,7 @@ def test_one_backup_in_so_many_is_full(backups: list[Backup], interval: int, ful
 
 
 def test_the_newest_snapshots_of_a_mirror_stay_and_the_one_both_sides_share() -> None:
-    taken = {f"s{number}": float(number) for number in range(6)}
+    taken = {f"s{number}": (number, 0.0) for number in range(6)}
     assert surplus(taken, 2, "s1") == ["s3", "s2", "s0"]
     assert surplus(taken, 9, "") == []
 

@@ -1,8 +1,9 @@
-"""A whole cluster but for its nodes' daemons: its stores with Ceph, its web server and its workers."""
+"""A whole cluster but for its nodes' daemons: its stores with Ceph, its web server and its workers, on this machine."""
 
 from __future__ import annotations
 
 import os
+import string
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from typing import Any
 import requests
 import yaml
 
+from lab.errors import LabError
 from lab.local import ADDRESS, LocalServices
+from lab.namespaces import CHECKOUT
 from pvc_core.config import load
 from pvc_core.drivers.ceph import CephBlockStore
 from pvc_core.drivers.zookeeper import ZookeeperStore
@@ -24,11 +27,9 @@ from pvc_core.model.vm import Vm, VmState
 from pvc_core.state import records
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.records import Name
-from tests.services.processes import until
-from tests.unit.ops.house import xml
 
-CHECKOUT = Path(__file__).parents[2]
 POOL = "vms"
+VNI = 100
 _ISSUE = """
 from pathlib import Path
 from pvc_web.accounts.models import Token, User
@@ -69,7 +70,7 @@ class Site:
             self._populate()
             for name in ("web", "control", "bulk"):
                 self.start(name)
-            until(lambda: self.get("vm") is not None)
+            self._wait_answering()
         except BaseException:
             self.close()
             raise
@@ -81,7 +82,7 @@ class Site:
         with (self.directory / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 ["setpriv", "--pdeathsig=KILL", sys.executable, *command],
-                env=self._environment(),
+                env=self.environment(),
                 cwd=CHECKOUT,
                 stdout=log,
                 stderr=log,
@@ -124,7 +125,8 @@ class Site:
     def do(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Ask for work and wait for its end; the task."""
         answer = self.ask(method, path, **options)
-        assert answer.ok, answer.text
+        if not answer.ok:
+            raise LabError(f"{method} {path}: {answer.text}")
         return self.wait(answer.json()["task_id"])
 
     def wait(self, task: str, timeout: float = 240.0) -> dict[str, Any]:
@@ -132,8 +134,9 @@ class Site:
         while True:
             found = self.get(f"tasks/{task}?wait=5")
             if found is not None and found["ended"]:
-                return found
-            assert time.monotonic() < deadline, f"task {found} goes on"
+                return dict(found)
+            if time.monotonic() > deadline:
+                raise LabError(f"task {found} goes on")
 
     def define(self, uuid: str, name: str, sizes: tuple[int, ...]) -> None:
         """A stopped machine with disks of these sizes."""
@@ -142,7 +145,7 @@ class Site:
             volume = self.blocks.create(POOL, f"{name}_disk{number}", size)
             self.state.put(records.volume(POOL, volume.name), volume)
             volumes.append(volume.full_name)
-        domain = xml(name, uuid=uuid, disks=tuple(volumes))
+        domain = _domain(uuid, name, volumes)
         transaction = self.state.transaction()
         transaction.create(records.vm_name(name), Name(uuid))
         transaction.create(records.vm(uuid), Vm(uuid, name, VmState.STOP, "node1", size=parse(domain).size))
@@ -166,6 +169,13 @@ class Site:
             self.blocks.close()
         self.services.stop()
 
+    def _wait_answering(self, timeout: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout
+        while self.get("vm") is None:
+            if time.monotonic() > deadline:
+                raise LabError(f"the API does not answer within {timeout:g} s: {self.log('web')[-1000:]}")
+            time.sleep(0.05)
+
     def _populate(self) -> None:
         self.state.prepare()
         memory = NodeMemory(total=16000, used=1000, free=15000)
@@ -178,7 +188,7 @@ class Site:
         transaction.create(records.node("node1"), node)
         transaction.create(records.alive("node1"), Alive("boot", 1, DaemonState.RUN, 1))
         transaction.create(records.stats("node1"), stats)
-        transaction.create(records.network(100), Network(100, "office", NetworkType.BRIDGED))
+        transaction.create(records.network(VNI), Network(VNI, "office", NetworkType.BRIDGED))
         transaction.create(records.pool(POOL), Pool(POOL, 8))
         transaction.commit()
         self.state.store.ensure(f"{records.VOLUMES}/{POOL}")
@@ -186,14 +196,30 @@ class Site:
         self.state.put(records.STORAGE, self.blocks.status(time.time()))
 
     def _run(self, *command: str) -> None:
-        subprocess.run([sys.executable, *command], env=self._environment(), cwd=CHECKOUT, check=True)
+        subprocess.run([sys.executable, *command], env=self.environment(), cwd=CHECKOUT, check=True)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return os.environ | {
             "PYTHONPATH": str(CHECKOUT),
             "PVC_CONFIG_FILE": str(self.services.config_file),
             "DJANGO_SETTINGS_MODULE": "pvc_web.config.settings",
         }
+
+
+def _domain(uuid: str, name: str, volumes: list[str]) -> str:
+    disks = "".join(
+        f"<disk type='network' device='disk'><source protocol='rbd' name='{volume}'/>"
+        f"<target dev='sd{letter}' bus='scsi'/></disk>"
+        for volume, letter in zip(volumes, string.ascii_lowercase, strict=False)
+    )
+    card = (
+        f"<interface type='bridge'><mac address='52:54:00:00:00:00'/><source bridge='vmbr{VNI}'/>"
+        "<model type='virtio'/></interface>"
+    )
+    return (
+        f"<domain type='kvm'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>512</memory><vcpu>2</vcpu>"
+        f"<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>{disks}{card}</devices></domain>"
+    )
 
 
 def _certificate(directory: Path) -> str:
