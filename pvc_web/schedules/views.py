@@ -69,7 +69,7 @@ def views_of(kind: Kind, name: str) -> tuple[type[ApiView], type[ApiView]]:
     """The views of all things of this kind, and of one; named so, with ``List`` and ``Detail``."""
 
     class ThingList(ApiView):
-        @reads(list[kind.document], kind.all)  # type: ignore[name-defined]
+        @reads(list[kind.document], kind.all)
         def get(self, request: Request) -> HttpResponse:
             return json_answer(kind.documents(list(kind.model.objects.all())))
 
