@@ -14,7 +14,7 @@ from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.vm import VmState
 from pvc_core.model.vm_snapshot import VmSnapshot
 from pvc_core.ops.base import Run
-from pvc_core.ops.common import check_name, volumes_of
+from pvc_core.ops.common import check_name, parts_of, volumes_of
 from pvc_core.ops.steps import commit
 from pvc_core.ops.volume_steps import remove_image, require_pool
 from pvc_core.ports import BlockStore, Incoming, Offer
@@ -143,7 +143,7 @@ def progress(blocks: BlockStore, transfer: Transfer) -> Iterator[tuple[str, int,
     """Each volume at the sender, with its size and how much of it is stored."""
     for disk in offer_of(transfer).disks:
         stored = 0
-        with suppress(NotFound), blocks.open(*_parts(transfer.volumes[disk.volume])) as image:
+        with suppress(NotFound), blocks.open(*parts_of(transfer.volumes[disk.volume])) as image:
             mark = mark_of(image)
             if mark is not None and mark.transfer == transfer.id and mark.ready:
                 stored = mark.stored(disk.size)
@@ -153,7 +153,7 @@ def progress(blocks: BlockStore, transfer: Transfer) -> Iterator[tuple[str, int,
 def prepare_image(run: Run, transfer: Transfer, volume: str, size: int, base: str) -> None:
     """Make an image what the blocks expect that come: empty, or as the snapshot ``base``. One that has received blocks
     of this transfer stays as it is."""
-    pool, name = _parts(volume)
+    pool, name = parts_of(volume)
     blocks = run.tools.blocks
     fresh = name not in blocks.volumes(pool)
     if fresh:
@@ -179,7 +179,7 @@ def forget(run: Run, transfer: Transfer) -> None:
     keeps its mark, by which whoever needs it knows that it has to be taken back to a snapshot first."""
     blocks, own = run.tools.blocks, own_volumes(run.snapshot, transfer.vm)
     for volume in transfer.volumes.values():
-        pool, name = _parts(volume)
+        pool, name = parts_of(volume)
         with suppress(NotFound):
             if any(one.name == transfer.snapshot for one in blocks.inspect(pool, name).snapshots):
                 blocks.remove_snapshot(pool, name, transfer.snapshot)
@@ -209,11 +209,6 @@ def record_transfer(run: Run, transfer: Transfer) -> None:
     commit(run, prepare)
 
 
-def _parts(volume: str) -> tuple[str, str]:
-    pool, _, name = volume.partition("/")
-    return pool, name
-
-
 def require_room(blocks: BlockStore, transfer: Transfer, ratio: float) -> None:
     """Raise Conflict that names the pool when one is filled to this ratio."""
     stats = blocks.pools()
@@ -241,7 +236,7 @@ def take(
     here = transfer.volumes.get(volume)
     if here is None:
         raise NotFound(f"snapshot {transfer.snapshot} that is being received has no volume {volume}")
-    with blocks.open(*_parts(here), writable=True) as image:
+    with blocks.open(*parts_of(here), writable=True) as image:
         mark = mark_of(image)
         if mark is None or mark.transfer != transfer.id or not mark.ready:
             raise Conflict(f"volume {here} is not ready for snapshot {transfer.snapshot}: offer it again")

@@ -14,8 +14,8 @@ from pvc_core.model.mirror import Lineage
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.vm_snapshot import SnapshotDisk, VmSnapshot
 from pvc_core.ops.base import Run
+from pvc_core.ops.common import snapshot_lock
 from pvc_core.ops.meter import Meter
-from pvc_core.ops.snapshot_steps import snapshot_lock
 from pvc_core.ports import Incoming, Offer, Peer
 from pvc_core.state import records
 from pvc_core.transfer.frames import Frame, encode
