@@ -19,7 +19,16 @@ from pvc_core.model.storage import Volume
 from pvc_core.model.vm import RunState, VmState
 from pvc_core.model.vm_snapshot import Purpose, Quiesced, SnapshotDisk, VmConfig, VmSnapshot
 from pvc_core.ops.base import Run
-from pvc_core.ops.common import check_name, find_settled_vm, find_vm, parts_of, vm_lock, volume_lock, volumes_of
+from pvc_core.ops.common import (
+    check_name,
+    find_settled_vm,
+    find_vm,
+    parts_of,
+    snapshot_lock,
+    vm_lock,
+    volume_lock,
+    volumes_of,
+)
 from pvc_core.ops.standstill import Moment, at_rest, let_go
 from pvc_core.ops.steps import change, commit, read_vm
 from pvc_core.ops.volume_steps import update_record, wait_unused

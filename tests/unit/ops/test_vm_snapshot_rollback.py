@@ -9,8 +9,8 @@ import pytest
 from pvc_core.errors import Cancelled, Conflict, DriverUnavailable, Failed
 from pvc_core.model.domain_edit import set_name
 from pvc_core.model.vm import Tag, VmMeta, VmState
-from pvc_core.ops import snapshot_steps
 from pvc_core.ops.base import Operation
+from pvc_core.ops.common import snapshot_lock
 from pvc_core.ops.vm_power import VmStart
 from pvc_core.ops.vm_remove import VmRemove
 from pvc_core.ops.vm_snapshot import VmSnapshotCreate, VmSnapshotRemove, VmSnapshotRollback
@@ -141,7 +141,7 @@ def test_a_snapshot_that_is_read_is_neither_removed_nor_rolled_back_to(house: Ho
     uuid = machine(house, VmState.STOP)
     house.run(VmSnapshotCreate(uuid, "first"))
     house.run(VmSnapshotCreate(uuid, "second"))
-    lock = records.lock(snapshot_steps.snapshot_lock(uuid, "first"))
+    lock = records.lock(snapshot_lock(uuid, "first"))
     house.state.transaction().create(lock, Lock(LATER)).commit()
     operations: tuple[Operation, ...] = (
         VmSnapshotRemove(uuid, "first"),
