@@ -122,21 +122,26 @@ def guest_xml(
     pattern: tuple[str, ...] = (),
     block_kib: int = 64,
     agent: bool = False,
+    load: tuple[str, int] | None = None,
 ) -> str:
     """libvirt's description of a guest that boots from the RBD image ``disk`` (``pool/volume``).
 
     It has a virtio disk and a virtio card on each of ``bridges``, a serial console, and neither screen nor keyboard.
     Over the RBD images ``pattern`` (of one size, blank at first) it writes the pattern of ``lab.pattern`` in blocks of
-    ``block_kib``, for as long as it runs. Its ``agent`` (guest_agent.sh) can freeze the file system of the first disk.
+    ``block_kib``, for as long as it runs. ``load`` is one more such image, and the KiB of noise that it writes over
+    that each second. Its ``agent`` (guest_agent.sh) can freeze the file system of the first disk.
     """
     identity = f"<uuid>{uuid}</uuid>" if uuid else ""
     interfaces = "".join(
         f"<interface type='bridge'><source bridge='{bridge}'/><model type='virtio'/></interface>" for bridge in bridges
     )
     serials = [pattern_serial(index, len(pattern), block_kib) for index in range(len(pattern))]
+    further = list(zip(pattern, serials, strict=True))
+    if load is not None:
+        further.append((load[0], f"load-{load[1]}"))
     disks = _disk(disk, "vda") + "".join(
         _disk(volume, f"vd{letter}", f"<serial>{serial}</serial>")
-        for volume, letter, serial in zip(pattern, string.ascii_lowercase[1:], serials, strict=False)
+        for (volume, serial), letter in zip(further, string.ascii_lowercase[1:], strict=False)
     )
     channel = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>" if agent else ""
     return f"""<domain type='kvm'>

@@ -128,6 +128,22 @@ write_pattern() {
 [ -n "$(pattern_disk 0)" ] && write_pattern &
 writer=$!
 
+# A disk with the serial number load-KIB is overwritten with noise, so many KiB each second.
+write_load() {
+    megabytes=$(($(cat "/sys/block/$1/size") / 2048)) place=0
+    until [ -e /run/power-button ]; do
+        sleep 1 &
+        dd if=/dev/urandom of="/dev/$1" bs=256k count=$(($2 / 256)) seek=$((place * 4)) iflag=fullblock \
+            conv=notrunc,fsync 2>/dev/null || say "the load on $1 cannot be written"
+        place=$((place + $2 / 1024 + 1))
+        [ $((place + $2 / 1024 + 1)) -lt $megabytes ] || place=0
+        wait $!
+    done
+}
+for path in /sys/block/vd*; do
+    case "$(cat "$path/serial")" in load-*) write_load "${path##*/}" "$(sed 's/load-//' "$path/serial")" & ;; esac
+done
+
 while [ ! -e /run/power-button ]; do
     n=$((n + 1))
     echo "$n" | dd of=/data/count oflag=append conv=notrunc,fsync 2>/dev/null || say "count $n cannot be written"
