@@ -115,7 +115,7 @@ class _Children:
         since what was decided then may be decided otherwise by now."""
         same = Q(arguments=operation.arguments()) | Q(locks__what__in=operation.locks(cluster.view().snapshot()))
         mine = self._task.children.unfinished().filter(operation=operation.task_name, cancel_requested=False)
-        return mine.filter(same).first()
+        return mine.filter(same).exclude(pk__in=self._sent).first()
 
     def _unfinished(self) -> TaskQuerySet:
         return Task.objects.unfinished().filter(pk__in=self._sent)

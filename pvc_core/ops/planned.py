@@ -66,8 +66,26 @@ def send(run: Run, children: Sequence[Operation], timeout: float, at_once: int) 
 
 
 def send_patiently(run: Run, children: Sequence[Operation], timeout: float) -> list[tuple[Operation, str]]:
-    """The same for short ones, each of which is sent again a few times: others hold a machine for a moment too, such
-    as the schedule that mirrors it."""
+    """The same for short ones, which may be about the same machine. Each is sent again a few times: others hold a
+    machine for a moment too, such as the schedule that mirrors it."""
+    rounds = _apart(run.snapshot, children)
+    return [failure for operations in rounds for failure in _send_round(run, operations, timeout)]
+
+
+def _apart(snapshot: ClusterSnapshot, operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Operations in rounds, in each of which no two need the same lock."""
+    rounds: list[tuple[set[str], list[Operation]]] = []
+    for operation in operations:
+        locks = set(operation.locks(snapshot))
+        free = next((one for one in rounds if one[0].isdisjoint(locks)), None)
+        if free is None:
+            rounds.append(free := (set(), []))
+        free[0].update(locks)
+        free[1].append(operation)
+    return [together for _, together in rounds]
+
+
+def _send_round(run: Run, children: Sequence[Operation], timeout: float) -> list[tuple[Operation, str]]:
     failed = send(run, children, timeout, SHORT_AT_ONCE)
     for _ in range(TRIES - 1):
         again = [operation for operation, _ in failed]

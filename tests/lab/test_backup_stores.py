@@ -17,7 +17,7 @@ from lab import network
 from lab.cluster import INFRA, Cluster
 from lab.drive import Driver
 from pvc_core.transfer import unpack
-from tests.contract.stores import s3_gateway, sftp_server
+from tests.contract.stores import s3_gateway
 from tests.lab.sites import checked, define, ended, pattern_disks, resumed, send, written_now
 
 POOL, NAME = "stores", "stored"
@@ -82,15 +82,11 @@ def unpacked(user: Driver, backup: Path, place: Path) -> int:
 
 
 @pytest.fixture
-def store(request: pytest.FixtureRequest, user: Driver, tmp_path: Path) -> Iterator[Store]:
+def store(user: Driver, tmp_path: Path) -> Iterator[Store]:
     """A server in the host of the other services."""
     cluster = user.cluster
     address = cluster.address(INFRA, "upstream")
     inside = ["nsenter", f"--net={network.NAMESPACES / network.namespace(cluster, INFRA)}"]
-    if request.param == "sftp":
-        with sftp_server(tmp_path, address, inside) as found:
-            yield found
-        return
     before = pools(user)
     with s3_gateway(str(cluster.root(INFRA) / "etc/ceph/ceph.conf"), tmp_path, address, inside) as found:
         yield found
@@ -102,7 +98,6 @@ def pools(user: Driver) -> set[str]:
     return set(json.loads(user.on_host(INFRA, "ceph", "osd", "pool", "ls", "--format", "json")))
 
 
-@pytest.mark.parametrize("store", ["s3", "sftp"], indirect=True)
 def test_a_machine_comes_back_from_a_store(user: Driver, machine: str, store: Store, tmp_path: Path) -> None:
     uri, credentials = store
     options = []

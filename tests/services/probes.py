@@ -91,7 +91,14 @@ class ParentProbe(Operation):
     def execute(self, run: Run) -> Mapping[str, Any]:
         run.step("children")
         probes: list[Operation] = [
-            Probe(path, waits=self.waits, breaks="breaks" in path, refused="refused" in path) for path in self.paths
+            Probe(
+                path,
+                what="one" if "one" in Path(path).name else "",
+                waits=self.waits,
+                breaks="breaks" in path,
+                refused="refused" in path,
+            )
+            for path in self.paths
         ]
         failed = run.progress.wait_children(
             probes, self.timeout, self.at_once, lambda ended: run.part(ended, len(probes))

@@ -200,6 +200,18 @@ def test_a_parent_hears_why_children_failed(workers: Workers, operator: User, tm
     assert lines(good) == ["first of attempt 1", "third"]
 
 
+def test_a_child_is_not_taken_for_another_one_on_the_same_thing(
+    workers: Workers, operator: User, tmp_path: Path
+) -> None:
+    first, second = (str(tmp_path / name) for name in ("one-first", "one-second"))
+    task = service.submit(ParentProbe((first, second)), operator)
+    workers.start("control")
+    workers.start("bulk")
+    task = service.wait(task.id, TIMEOUT)
+    assert list(task.result["failed"]) == [second]
+    assert "is being worked on" in task.result["failed"][second]
+
+
 def test_a_parent_sends_only_so_many_children_at_a_time(workers: Workers, operator: User, tmp_path: Path) -> None:
     workers.start("control")
     workers.start("bulk")

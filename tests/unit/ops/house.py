@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pvc_core.config import Config, DaemonConfig, NodeConfig, PostgresqlConfig, RedisConfig, ZookeeperConfig
-from pvc_core.errors import PvcError
+from pvc_core.errors import Busy, PvcError
 from pvc_core.fakes.benchmark import FakeBench, FakeResults
 from pvc_core.fakes.blocks import FakeBlocks
 from pvc_core.fakes.commands import FakeCommands
@@ -78,10 +79,16 @@ class Watcher:
     def wait_children(
         self, children: list[Operation], timeout: float, at_once: int, ended: Callable[[int], object]
     ) -> list[tuple[Operation, str]]:
+        """One after another, but one that needs a lock of those which would still be under way is refused."""
         failed = []
+        under_way: deque[set[str]] = deque(maxlen=at_once - 1)
         for number, child in enumerate(children):
+            locks = set(child.locks(self.house.view.snapshot()))
             try:
+                if busy := locks.intersection(set().union(*under_way)):
+                    raise Busy(f"{', '.join(sorted(busy))} is in use by another task")
                 self.house.run(child, task=f"child-{number}", **self.tools)
+                under_way.append(locks)
             except PvcError as error:
                 failed.append((child, str(error)))
             ended(number + 1)

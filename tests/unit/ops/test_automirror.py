@@ -71,6 +71,14 @@ def test_old_snapshots_go_at_both_ends_each_by_its_own_number(pair: Pair) -> Non
     assert pair.east.state.get(records.mirror(uuid)).value.shared in {*here} & {*there}
 
 
+def test_all_that_piled_up_is_removed_in_one_run(pair: Pair) -> None:
+    uuid = define(pair, 1)
+    for number in range(9):
+        pair.east.run(VmSnapshotCreate(uuid, f"mirror-{number}", Purpose.MIRROR))
+    run(pair)
+    assert len(snapshots(pair.east, uuid)) == PLAN.keep
+
+
 def test_one_machine_that_fails_does_not_keep_the_others_from_it(pair: Pair) -> None:
     broken, fine = define(pair, 1), define(pair, 2)
     pair.east.blocks.remove("vms", "disk1")
