@@ -638,6 +638,7 @@ function showFacts(vm) {
     "Anti-affinity": vm.anti_affinity.map((tag) => ({ tag })),
     "Starts by itself": vm.node_autostart ? "when its node gets ready" : "no",
     "Moves by": vm.migration_method,
+    Mirror: mirrored(vm.mirror),
     Profile: vm.profile,
     VNC: vm.vnc.port === "None" ? "" : `${vm.vnc.listen}:${vm.vnc.port}`,
     Kind: `${vm.type}, ${vm.arch}, ${vm.machine}`,
@@ -653,6 +654,13 @@ function showFacts(vm) {
     }
     fill(shown, value);
   }
+}
+
+function mirrored(mirror) {
+  if (!mirror) return "";
+  const copy = mirror.lag_seconds === null ? "no copy yet" : `copy ${Math.round(mirror.lag_seconds)} s old`;
+  const unsent = mirror.lag_bytes === null ? "" : `, ${bytes(mirror.lag_bytes)} written since`;
+  return `${mirror.role}, with cluster ${mirror.peer || "unknown"}: ${copy}${unsent}`;
 }
 
 function showConsole(text) {
