@@ -7,8 +7,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 
 from benchmarks.figures import Figure, Goal, from_samples
 from benchmarks.lab import running
@@ -70,10 +71,10 @@ def _watch(east: Driver, west: Driver) -> Iterator[Figure]:
     first, began = _written(east), time.monotonic()
     lags: list[tuple[float, float]] = []
     while (now := time.monotonic() - began) < DURATION:
-        lag = _lag(east)
-        if lag is None:
-            raise RuntimeError("the mirror is gone")
-        lags.append((now, lag))
+        with suppress(HTTPError, URLError):  # the age goes on to rise, and the next look sees it
+            if (lag := _lag(east)) is None:
+                raise RuntimeError("the mirror is gone")
+            lags.append((now, lag))
         time.sleep(SAMPLE)
     rate = (_written(east) - first) / (time.monotonic() - began) / 1e6
     snapshot = west.vm(NAME)["mirror"]["snapshot"]
