@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: failover help install demo test check simulate down bench lint docs
+.PHONY: failover soak help install demo test check simulate down bench lint docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -17,6 +17,10 @@ demo: install  ## A cluster of three nodes on this machine, and the main job on 
 test:  ## Install what is needed and run all tests
 	@scripts/install dev
 	@scripts/test
+
+soak:  ## What shipments, promotions and backups survive, broken again and again in two lab clusters (a quarter of an hour)
+	@scripts/install dev
+	@$(BIN)/pytest tests/lab -m soak
 
 lint: install  ## Style, types, and who may import whom
 	@$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from pvc_core.model.backup import BackupPlan, MirrorPlan, Outcome, Report
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import VmState
 from pvc_core.ops.base import Operation, Run
+from pvc_core.ops.common import VmOperation
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,11 @@ def _send_round(run: Run, children: Sequence[Operation], timeout: float) -> list
 
 
 def _held(snapshot: ClusterSnapshot, operations: Sequence[Operation]) -> bool:
-    return any(lock in snapshot.locks for operation in operations for lock in operation.locks(snapshot))
+    """Whether others hold what they need, or a machine still stands where a worker that died has left it."""
+    machines = (snapshot.vms.get(operation.vm) for operation in operations if isinstance(operation, VmOperation))
+    return any(lock in snapshot.locks for operation in operations for lock in operation.locks(snapshot)) or any(
+        entry.vm.held for entry in machines if entry is not None
+    )
 
 
 def tell(run: Run, plan: BackupPlan | MirrorPlan, report: Report, mail: Sequence[str], errors_only: bool) -> Report:

@@ -20,6 +20,8 @@ from pvc_core.transfer import unpack
 from tests.contract.stores import s3_gateway
 from tests.lab.sites import checked, define, ended, pattern_disks, resumed, send, written_now
 
+pytestmark = pytest.mark.soak
+
 POOL, NAME = "stores", "stored"
 DISKS = pattern_disks(f"{POOL}/{NAME}")
 Store = tuple[str, dict[str, str]]  # URI, credentials

@@ -22,6 +22,8 @@ from tests.lab.sites import (
     written_now,
 )
 
+pytestmark = pytest.mark.soak
+
 # As the task counts them: shut down, snapshot, send, hand over. Before these it does what ``mirror create`` does.
 STEPS = range(3, 7)
 HANDING_OVER = STEPS[-1]

@@ -32,6 +32,8 @@ from tests.lab.sites import (
     written_now,
 )
 
+pytestmark = pytest.mark.soak
+
 CUTS = 20
 SLOW = 16e6  # bits a second; what was written since the last snapshot takes a few seconds
 ROOM = 16 << 20  # bytes
