@@ -135,6 +135,9 @@ class Fencer:
             under_way = [kind for node, kind, _ in self._busy if node == action.node]
             if key in self._busy or self._quiet.get(key, now) > now or not _beside(type(action), under_way):
                 return
+            # One fence begins at a time, of whichever node: the next one has to see that this one is under way.
+            if isinstance(action, Begin) and any(kind is Begin for _, kind, _ in self._busy):
+                return
             self._busy.add(key)
         self._workers.submit(lambda: self._carry_out(key, action))
 

@@ -45,6 +45,10 @@ def test_a_rule_broken_on_purpose_is_found(name):
     assert re.search(rf"seed \d+ fails: .*{BREAKS[name].finds}", outcome.stdout), outcome.stdout
 
 
+def test_a_second_fence_waits_for_the_first_though_both_were_decided_at_one_moment():
+    assert passed(simulate("--seed", "2828"))
+
+
 def test_a_seed_replays_exactly():
     first, second = (simulate("--seed", "3", "--verbose") for _ in range(2))
     assert "begins to write" in first.stdout
