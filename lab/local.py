@@ -126,13 +126,9 @@ class LocalServices:
     def wait(self, name: str, timeout: float = 60.0) -> None:
         """Wait until the service ``name`` answers. Raises ServiceError when it ends, or after ``timeout`` seconds."""
         service = self._service(name)
-        deadline, again = time.monotonic() + timeout, True
+        deadline = time.monotonic() + timeout
         while subprocess.run(service.ready, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
             code = self._processes[name].poll()
-            if code is not None and again:  # as what supervises the services of a host does
-                again = False
-                self.start_service(name)
-                continue
             if code is not None or time.monotonic() > deadline:
                 reason = f"ended with status {code}" if code is not None else f"did not answer within {timeout:g} s"
                 raise ServiceError(f"{name} {reason}; its last words:\n{backing.tail(self._log(name))}")

@@ -49,10 +49,13 @@ class Service:
         for name, content in self.files.items():
             path = root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(content)
+            # Whole at each moment: several daemons have one ceph.conf, which is written anew while another reads it.
+            new = path.with_name(f".{path.name}.{self.name}")
+            new.touch(mode=0o600)
+            new.write_text(content)
             if self.user != "root":
-                shutil.chown(path, self.user, self.user)
+                shutil.chown(new, self.user, self.user)
+            new.replace(path)
         if self.user != "root":
             shutil.chown(directory, self.user, self.user)
             directory.chmod(0o700)
