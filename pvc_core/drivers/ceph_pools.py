@@ -36,6 +36,7 @@ def create(ceph: CephConnection, name: str, pgs: int, replicas: int, min_replica
         _wait_active(ceph, name, pgs)
         with ceph.pool(name) as context, translated(f"pool {name}"):
             rbd.RBD().pool_init(context, True)
+        _wait_counted(ceph, name)
     except BaseException:
         remove(ceph, name)
         raise
@@ -89,6 +90,15 @@ def _wait_active(ceph: CephConnection, pool: str, pgs: int) -> None:
             raise DriverUnavailable(
                 f"Ceph: only {active} of the {pgs} placement groups of pool {pool} became active within {TIMEOUT:g} s"
             )
+        time.sleep(POLL)
+
+
+def _wait_counted(ceph: CephConnection, pool: str) -> None:
+    """Wait until Ceph's figures have a pool, by which it is seen whether there is room in it."""
+    deadline = time.monotonic() + TIMEOUT
+    while pool not in stats(ceph):
+        if time.monotonic() > deadline:
+            raise DriverUnavailable(f"Ceph: pool {pool} is not in the figures of its pools after {TIMEOUT:g} s")
         time.sleep(POLL)
 
 

@@ -45,7 +45,7 @@ def check_room(run: Run, pool: str, added: int, force: bool) -> None:
     """Raise Conflict when ``added`` bytes could fill the pool beyond the configured ratio, unless forced."""
     stats = run.tools.blocks.pools().get(pool)
     if stats is None:
-        return  # so new that Ceph's figures lack it; were it gone, the change itself would say so
+        raise NotFound(f"there is no pool {pool!r} in Ceph")
     ratio = run.tools.config.ceph.full_ratio
     capacity = stats.stored_bytes + stats.free_bytes
     if not force and stats.stored_bytes + added > ratio * capacity:

@@ -21,6 +21,7 @@ from pvc_core.transfer.pipeline import in_order
 
 MAGIC = b"PVCF"
 LARGEST = 512 << 10  # bytes of a disk in one frame: larger ones are not faster, and what is on its way takes memory
+ZEROS = bytes(LARGEST)
 _READABLE = 4 << 20  # bytes that a reader takes, so that it knows how much memory it needs
 _FIELDS = struct.Struct("!4sB3xQII")  # magic, kind, offset, length, stored
 _HEADER = _FIELDS.size + 16  # the fields and a digest of them and of what is stored
@@ -137,7 +138,7 @@ def _stored_frames(read: Callable[[int], bytes]) -> Iterator[_Stored | Damaged]:
     headers, count, reached = xxhash.xxh3_128(), 0, 0
     try:
         while True:
-            header = _exactly(read, _HEADER, f"it breaks off after {count} blocks, at byte {reached} of the disk")
+            header = exactly(read, _HEADER, f"it breaks off after {count} blocks, at byte {reached} of the disk")
             magic, kind, offset, length, stored = _FIELDS.unpack(header[: _FIELDS.size])
             if magic != MAGIC or kind not in tuple(Kind):
                 raise Damaged(f"what follows byte {reached} of the disk is no block")
@@ -147,7 +148,7 @@ def _stored_frames(read: Callable[[int], bytes]) -> Iterator[_Stored | Damaged]:
                 return
             if not 0 < length <= _READABLE or stored > length or offset < reached or (kind == Kind.ZERO and stored):
                 raise Damaged(f"the block that follows byte {reached} of the disk has a header that cannot be")
-            content = _exactly(read, stored, f"it breaks off within the block at byte {offset} of the disk")
+            content = exactly(read, stored, f"it breaks off within the block at byte {offset} of the disk")
             yield _Stored(header, Kind(kind), offset, length, content)
             headers.update(header)
             count, reached = count + 1, offset + length
@@ -173,7 +174,7 @@ def _unpack(stored: _Stored | Damaged) -> Frame | Damaged:
     return Frame(stored.offset, stored.length, content)
 
 
-def _exactly(read: Callable[[int], bytes], size: int, otherwise: str) -> bytes:
+def exactly(read: Callable[[int], bytes], size: int, otherwise: str) -> bytes:
     """``size`` bytes; raises Damaged with ``otherwise`` when the stream ends before."""
     parts = []
     while size:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pvc_core.errors import Cancelled
 from pvc_core.ports import BlockImage
-from pvc_core.transfer.frames import LARGEST, Frame
+from pvc_core.transfer.frames import LARGEST, ZEROS, Frame
 
-_ZEROS = bytes(LARGEST)
 FLUSH_EVERY = 64 << 20  # bytes between two moments from which a transfer can be taken up again
 
 
@@ -21,7 +20,7 @@ def read_frames(image: BlockImage, since: str = "", start: int = 0) -> Iterator[
                 yield Frame(offset, length, None)
                 continue
             content = image.read(offset, length)
-            yield Frame(offset, length, None if content == _ZEROS[:length] else content)
+            yield Frame(offset, length, None if content == ZEROS[:length] else content)
 
 
 def write_frames(

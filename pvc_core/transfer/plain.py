@@ -9,12 +9,11 @@ import struct
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
 
-from pvc_core.transfer.frames import LARGEST, Damaged, Frame
+from pvc_core.transfer.frames import LARGEST, ZEROS, Damaged, Frame, exactly
 
 _MAGIC = b"rbd diff v1\n"  # the format is described in Ceph's developer documentation, "RBD Incremental Backup"
 _LENGTH, _SIZE, _EXTENT = struct.Struct("<I"), struct.Struct("<Q"), struct.Struct("<QQ")
 _LONGEST_NAME = 4096  # bytes that are taken for the name of a snapshot
-_ZEROS = bytes(LARGEST)
 
 Read = Callable[[int], bytes]  # up to so many bytes, none only at the end
 
@@ -24,7 +23,7 @@ def write_raw(frames: Iterable[Frame], size: int) -> Generator[bytes, None, None
     position = 0
     for frame in chain(frames, (Frame(size, 0, b""),)):
         while position < frame.offset:
-            part = _ZEROS[: frame.offset - position]
+            part = ZEROS[: frame.offset - position]
             position += len(part)
             yield part
         if frame.length:
@@ -35,8 +34,8 @@ def write_raw(frames: Iterable[Frame], size: int) -> Generator[bytes, None, None
 def read_raw(read: Read, size: int) -> Iterator[Frame]:
     """The blocks of a disk of ``size`` bytes that are not zeros. Raises Damaged unless there are as many bytes."""
     for offset, length in _pieces(0, size):
-        content = _exactly(read, length, f"it breaks off after byte {offset} of the disk, which has {size}")
-        if content != _ZEROS[:length]:
+        content = exactly(read, length, f"it breaks off after byte {offset} of the disk, which has {size}")
+        if content != ZEROS[:length]:
             yield Frame(offset, length, content)
     if read(1):
         raise Damaged(f"it goes on after the {size} bytes of the disk")
@@ -55,7 +54,7 @@ def write_diff(frames: Iterable[Frame], parent: str, snapshot: str, size: int) -
 def read_diff(read: Read, parent: str, snapshot: str) -> tuple[int, Iterator[Frame]]:
     """The size of the disk at ``snapshot``, and the blocks in which it differs from ``parent``, as ``rbd export-diff``
     writes them between those two. Raises Damaged, also while the blocks are read."""
-    if _exactly(read, len(_MAGIC), "it is empty, or breaks off") != _MAGIC:
+    if exactly(read, len(_MAGIC), "it is empty, or breaks off") != _MAGIC:
         raise Damaged("it is not the first format of rbd export-diff")
     head = dict(_head(read))
     between = (head[b"f"], head[b"t"])
@@ -69,28 +68,28 @@ def _head(read: Read) -> Iterator[tuple[bytes, bytes]]:
     """The three records that each difference begins with, in any order."""
     missing = {b"f", b"t", b"s"}
     while missing:
-        kind = _exactly(read, 1, "it breaks off in its head")
+        kind = exactly(read, 1, "it breaks off in its head")
         if kind not in missing:
             raise Damaged(f"its head has a record {kind!r}, and lacks {', '.join(sorted(map(repr, missing)))}")
         missing.remove(kind)
         length = _SIZE.size
         if kind != b"s":
-            (length,) = _LENGTH.unpack(_exactly(read, _LENGTH.size, "it breaks off in its head"))
+            (length,) = _LENGTH.unpack(exactly(read, _LENGTH.size, "it breaks off in its head"))
             if length > _LONGEST_NAME:
                 raise Damaged(f"its head has a name of {length} bytes")
-        yield kind, _exactly(read, length, "it breaks off in its head")
+        yield kind, exactly(read, length, "it breaks off in its head")
 
 
 def _blocks(read: Read) -> Iterator[Frame]:
     reached = 0
-    while (kind := _exactly(read, 1, f"it breaks off after byte {reached} of the disk")) != b"e":
+    while (kind := exactly(read, 1, f"it breaks off after byte {reached} of the disk")) != b"e":
         if kind not in (b"w", b"z"):
             raise Damaged(f"what follows byte {reached} of the disk is a record {kind!r}, and no block")
-        extent = _exactly(read, _EXTENT.size, f"it breaks off after byte {reached} of the disk")
+        extent = exactly(read, _EXTENT.size, f"it breaks off after byte {reached} of the disk")
         for offset, length in _pieces(*_EXTENT.unpack(extent)):
             content = None
             if kind == b"w":
-                content = _exactly(read, length, f"it breaks off within the block at byte {offset} of the disk")
+                content = exactly(read, length, f"it breaks off within the block at byte {offset} of the disk")
             yield Frame(offset, length, content)
             reached = offset + length
     if read(1):
@@ -101,13 +100,3 @@ def _pieces(offset: int, length: int) -> Iterator[tuple[int, int]]:
     """A stretch in parts that fit into memory: their offsets and lengths."""
     end = offset + length
     return ((at, min(LARGEST, end - at)) for at in range(offset, end, LARGEST))
-
-
-def _exactly(read: Read, size: int, otherwise: str) -> bytes:
-    content = b""
-    while len(content) < size:
-        part = read(size - len(content))
-        if not part:
-            raise Damaged(otherwise)
-        content += part
-    return content
