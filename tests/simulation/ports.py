@@ -78,7 +78,12 @@ class Ceph:
         return Qemu(uuid, host, f"client.{self._clients}", volumes, only_rbd)
 
     def lock(self, qemu: Qemu) -> None:
+        """Who begins to write shuts an owner out that ended without giving its lock back, as librbd does when it
+        hears nothing of it."""
+        alive = {other.client for other in self.world.qemus()}
         for image in self._images(qemu):
+            self.clients_out |= {locker.client for locker in image.lockers} - alive
+            image.lockers[:] = [locker for locker in image.lockers if locker.client in alive]
             image.lockers.append(Locker(qemu.client, qemu.host.storage_address))
 
     def unlock(self, qemu: Qemu) -> None:
