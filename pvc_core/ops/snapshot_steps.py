@@ -31,7 +31,7 @@ from pvc_core.ops.common import (
 )
 from pvc_core.ops.standstill import Moment, at_rest, let_go
 from pvc_core.ops.steps import change, commit, read_vm
-from pvc_core.ops.volume_steps import update_record, wait_unused
+from pvc_core.ops.volume_steps import update_record, wait_dead_watchers, wait_unused
 from pvc_core.ports import Create, Delete
 from pvc_core.state import records
 from pvc_core.state.cluster import Entry, Transaction
@@ -152,6 +152,8 @@ def create_vm_snapshot(run: Run, vm: str, name: str, purpose: Purpose = Purpose.
         run.undo(left, lambda full_name=full_name: _drop_disk(run, full_name, name))  # type: ignore[misc]
     with ThreadPoolExecutor(len(volumes) or 1, thread_name_prefix="snapshot") as pool:  # leaving it waits for all calls
         if entry.holder:
+            for full_name in volumes:
+                wait_dead_watchers(run, *parts_of(full_name))
             moment = at_rest(run, entry, lambda: _snapshot_disks(run, pool, volumes, name))
         else:
             moment = Moment(Quiesced.OFF, run.tools.clock.now())

@@ -124,11 +124,22 @@ def require_no_snapshots(volume: Volume) -> None:
 def wait_unused(run: Run, pool: str, name: str) -> None:
     """Wait for an image that nobody should use any more, since Ceph is slow to see that a client is gone. Raises
     Conflict when somebody does use it."""
+    if watchers := _wait_watchers(run, pool, name, 0):
+        raise Conflict(f"volume {pool}/{name} is in use by {', '.join(watchers)}")
+
+
+def wait_dead_watchers(run: Run, pool: str, name: str) -> None:
+    """Wait until Ceph has missed the clients that died using a disk of a running machine: each change of the image
+    waits for their answer. Those that are left live, and do answer."""
+    _wait_watchers(run, pool, name, 1)
+
+
+def _wait_watchers(run: Run, pool: str, name: str, most: int) -> list[str]:
+    """Wait until no more than so many use an image; who does, which are more of them when they live."""
     deadline = run.tools.clock.monotonic() + WATCHERS_TIMEOUT
-    while watchers := run.tools.blocks.watchers(pool, name):
-        if run.tools.clock.monotonic() >= deadline:
-            raise Conflict(f"volume {pool}/{name} is in use by {', '.join(watchers)}")
+    while len(watchers := run.tools.blocks.watchers(pool, name)) > most and run.tools.clock.monotonic() < deadline:
         run.wait(f"volume {pool}/{name} to be let go", lambda _: False, WATCHERS_INTERVAL)
+    return watchers
 
 
 def remove_volume(run: Run, pool: str, name: str) -> None:

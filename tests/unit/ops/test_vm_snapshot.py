@@ -12,6 +12,7 @@ from pvc_core.model.vm_snapshot import Purpose, Quiesced, SnapshotDisk, VmSnapsh
 from pvc_core.ops import snapshot_steps
 from pvc_core.ops.vm_power import VmStart, VmStop
 from pvc_core.ops.vm_snapshot import VmSnapshotCreate, VmSnapshotRemove, VmSnapshotRollback
+from pvc_core.ops.volume_steps import WATCHERS_INTERVAL, WATCHERS_TIMEOUT
 from pvc_core.state import records
 from tests.unit.ops.house import GIB, TASK, House, xml
 from tests.unit.ops.snapshots import (
@@ -91,6 +92,27 @@ def test_the_standstill_is_measured(house: House) -> None:
     result = house.run(VmSnapshotCreate(uuid, "first"), blocks=blocks)
     assert result["standstill_ms"] == 250
     assert result["message"] == "VM vm1 has the snapshot first; the VM stood still for 250 ms"
+
+
+def test_clients_that_died_are_waited_for_before_the_machine_stands_still(house: House) -> None:
+    uuid = machine(house)
+    watchers = house.blocks.image(*DISKS[0].split("/")).watchers
+    watchers += ["10.0.0.1:0/1", "10.0.0.1:0/2"]
+    blocks = after(house, "watchers", watchers.pop, calls=3)
+    begun = house.lab.clock.monotonic()
+    result = house.run(VmSnapshotCreate(uuid, "first"), blocks=blocks)
+    assert len(watchers) == 1
+    assert house.lab.clock.monotonic() - begun >= 2 * WATCHERS_INTERVAL
+    assert result["standstill_ms"] == 0
+
+
+def test_a_second_client_that_lives_does_not_keep_a_machine_from_its_snapshot(house: House) -> None:
+    uuid = machine(house)
+    house.blocks.image(*DISKS[0].split("/")).watchers += ["10.0.0.1:0/1", "10.0.0.1:0/2"]
+    begun = house.lab.clock.monotonic()
+    house.run(VmSnapshotCreate(uuid, "first"))
+    assert house.lab.clock.monotonic() - begun >= WATCHERS_TIMEOUT
+    assert listed(house, uuid) == ["first"]
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "-a", "a b", "a" * 101, "é"])
