@@ -1,4 +1,4 @@
-"""``pvc vm snapshot send``."""
+"""``pvc vm snapshot send``, and ``abandon`` at the other end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli import connections
-from cli.options import complete_connection, domain_argument, read_api_key, wait_option
+from cli.options import complete_connection, domain_argument, read_api_key, wait_option, yes_option
 from cli.routes import route
 from cli.session import Session, pass_session
 
@@ -56,6 +56,24 @@ def send(
         **to_destination(destination, destination_api_key),
     }
     submit(session, "POST", route("vm", domain, "snapshot", "send"), body=body, wait=wait)
+
+
+@click.command()
+@domain_argument
+@click.argument("snapshot_name")
+@wait_option()
+@yes_option
+@pass_session
+def abandon(session: Session, domain: str, snapshot_name: str, wait: bool, yes: bool) -> None:
+    """Give up a snapshot that another cluster sent only in part.
+
+    What has come of SNAPSHOT_NAME is removed; complete snapshots stay. A fault names snapshots of which nothing more
+    has come for an hour. DOMAIN is the UUID where the machine has never come whole.
+    """
+    from cli.tasks import submit
+
+    session.confirm(f"Remove what has come of the snapshot {snapshot_name} of {domain}?", yes)
+    submit(session, "DELETE", route("vm", domain, "transfer", snapshot_name), wait=wait)
 
 
 def to_destination(destination: str, api_key: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.commands.vm_backup import EXPORTS
-from cli.commands.vm_send import send
+from cli.commands.vm_send import abandon, send
 from cli.options import domain_argument, format_option, wait_option, yes_option
 from cli.routes import route
 from cli.session import Session, pass_session
@@ -75,4 +75,4 @@ def list_snapshots(session: Session, domain: str, style: str) -> None:
     show_list(session.client.get(route("vm", domain, "snapshot")), style, SNAPSHOTS)
 
 
-SNAPSHOT = [create, remove, rollback, list_snapshots, *EXPORTS, send]
+SNAPSHOT = [create, remove, rollback, list_snapshots, *EXPORTS, send, abandon]

@@ -21,6 +21,7 @@ class Finding:
     health_delta: int
     message: str
     event: bool = False
+    patience: float = 0.0  # seconds for which it has to last until it is a fault, where that is longer than for others
 
     @property
     def id(self) -> str:

@@ -195,7 +195,11 @@ def changes(faults: Mapping[str, Fault], seen: Mapping[str, Sighting], now: floa
 
 
 def _lasts(sighting: Sighting | None, now: float) -> bool:
-    return sighting is not None and sighting.last == now and abs(now - sighting.first) >= PATIENCE
+    return (
+        sighting is not None
+        and sighting.last == now
+        and abs(now - sighting.first) >= max(PATIENCE, sighting.finding.patience)
+    )
 
 
 def _kept(fault: Fault, sighting: Sighting | None, now: float) -> Fault | None:

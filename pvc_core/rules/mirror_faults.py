@@ -1,16 +1,17 @@
-"""What is wrong with the mirrors of machines at other clusters. Pure."""
+"""What is wrong with the mirrors of machines at other clusters, and with what other clusters send. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from pvc_core.model.fault import Finding
-from pvc_core.model.mirror import Mirror, MirrorRole, PeerWatch
+from pvc_core.model.mirror import Mirror, MirrorRole, PeerWatch, Transfer
 from pvc_core.model.snapshot import ClusterSnapshot, VmEntry
 from pvc_core.model.vm import VmState
 from pvc_core.rules.lineage import Relation, compare, lag
 
 SILENCE = 60.0  # seconds without an answer of another cluster
+UNFINISHED = 3600.0  # seconds for which nothing more has come of a snapshot
 
 PEER_SILENT = 10
 LAGS = 10
@@ -19,6 +20,7 @@ FORKED = 25
 HANDING = 25
 UNHEARD = 25
 NAMELESS = 10
+LEFT = 5
 
 
 def findings(snapshot: ClusterSnapshot) -> Iterator[Finding]:
@@ -35,6 +37,21 @@ def findings(snapshot: ClusterSnapshot) -> Iterator[Finding]:
             yield from _of_lead(snapshot, entry, mirror, watch_of)
             if watch_of is not None and mirror.role is MirrorRole.PRIMARY:
                 yield from _of_primary(entry, mirror, watch_of)
+    for transfer in snapshot.transfers.values():
+        if not any(holder == transfer.id for holder in snapshot.locks.values()):
+            yield _unfinished(snapshot, transfer)
+
+
+def _unfinished(snapshot: ClusterSnapshot, transfer: Transfer) -> Finding:
+    """Of a snapshot of which nothing comes at the moment."""
+    entry = snapshot.vms.get(transfer.vm)
+    title = transfer.vm if entry is None else entry.vm.name
+    message = (
+        f"snapshot {transfer.snapshot} of VM {title} has come only in part, and nothing more comes: send it again from "
+        f"its cluster, which goes on from there, or give up what is here: pvc vm snapshot abandon {title} "
+        f"{transfer.snapshot}"
+    )
+    return Finding(f"transfer:{transfer.id}", "", LEFT, message, patience=UNFINISHED)
 
 
 def _of_lead(snapshot: ClusterSnapshot, entry: VmEntry, mirror: Mirror, watch: PeerWatch | None) -> Iterator[Finding]:

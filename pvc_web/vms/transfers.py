@@ -96,7 +96,8 @@ class TransferDetail(ApiView):
 
     @writes(VmReceiveAbandon, summary="Give up a snapshot that has not come whole")
     def delete(self, request: Request, vm: str, snapshot: str) -> HttpResponse:
-        return respond(request, VmReceiveAbandon(vm, snapshot))
+        entry = cluster.view().snapshot().find_vm(vm)  # None: it has never come whole, and is known by its UUID only
+        return respond(request, VmReceiveAbandon(vm if entry is None else entry.vm.uuid, snapshot))
 
 
 class TransferVolume(ApiView):

@@ -1,4 +1,4 @@
-"""``pvc peer`` and ``pvc vm snapshot send``, and what they ask of the API."""
+"""``pvc peer``, ``pvc vm snapshot send`` and ``abandon``, and what they ask of the API."""
 
 from __future__ import annotations
 
@@ -87,3 +87,11 @@ def test_any_other_destination_is_a_peer_of_the_cluster(pvc, api) -> None:
     api.accepts("POST", "/vm/web/snapshot/send")
     assert pvc("vm", "snapshot", "send", "web", "s1", "north").exit_code == 0
     assert api.writes()[0].body == {"snapshot_name": "s1", "peer": "north"}
+
+
+def test_what_came_only_in_part_is_given_up_when_that_is_confirmed(pvc, api) -> None:
+    api.accepts("DELETE", "/vm/web/transfer/s1")
+    assert pvc("vm", "snapshot", "abandon", "web", "s1", input="n\n").exit_code == 1
+    assert not api.writes()
+    assert pvc("vm", "snapshot", "abandon", "web", "s1", "-y").exit_code == 0
+    assert len(api.writes()) == 1

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from pvc_core.model.mirror import Lineage, Mirror, MirrorRole, PeerWatch, Promotion
+from pvc_core.model.mirror import Lineage, Mirror, MirrorRole, PeerWatch, Promotion, Transfer
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.model.vm import RunState, VmState
 from pvc_core.rules.capacity import survives
-from pvc_core.rules.faults import conditions
+from pvc_core.rules.faults import changes, conditions, look
 from tests.unit.rules.cluster import cluster, machine, node
 
 NOW = 10_000.0
@@ -90,3 +90,14 @@ def test_a_mirror_takes_no_room_until_it_is_promoted() -> None:
 def test_a_machine_that_leads_without_knowing_its_former_side_by_name() -> None:
     assert "pvc peer add" in found(replace(LEADS, peer=""))["nameless:web"]
     assert found(replace(LEADS, peer="", role=MirrorRole.SECONDARY), state=VmState.MIRROR) == {}
+
+
+def test_a_snapshot_of_which_nothing_more_comes_is_a_fault_after_an_hour() -> None:
+    transfer = Transfer("t1", "web", "s2", "s1", "fsid-east", {"vms/web": "vms/web"}, NOW, "{}")
+    snapshot = replace(cluster(node("n1"), machine("web", "n1")), transfers={"web": transfer})
+    assert "pvc vm snapshot abandon web s2" in names(snapshot)["transfer:t1"]
+    assert names(replace(snapshot, locks={"volume:vms:web": "t1"})) == {}
+    seen = look(look({}, conditions(snapshot), NOW), conditions(snapshot), NOW + 3599)
+    assert changes({}, seen, NOW + 3599) == {}
+    seen = look(seen, conditions(snapshot), NOW + 3600)
+    assert [fault.name for fault in changes({}, seen, NOW + 3600).values() if fault] == ["transfer:t1"]
