@@ -148,7 +148,7 @@ def list_mirrors(session: Session, style: str) -> None:
     from cli.output import show_list
     from cli.tables.vms import MIRRORS
 
-    show_list([row for row in session.client.get(route("vm")) if row.get("mirror")], style, MIRRORS)
+    show_list(session.client.get(route("vm"), {"mirror": "true"}), style, MIRRORS)
 
 
 MIRROR = [create, list_mirrors, promote, remove, resync, take_back]

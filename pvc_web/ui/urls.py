@@ -16,5 +16,6 @@ urlpatterns = [
     path("machines/<str:machine>", views.MachinePage.as_view(), name="machine"),
     path("storage", views.Page.as_view(page="storage", title="Storage"), name="storage"),
     path("networks", views.Page.as_view(page="networks", title="Networks"), name="networks"),
+    path("copies", views.Page.as_view(page="copies", title="Backups and mirrors"), name="copies"),
     path("tasks", views.Page.as_view(page="tasks", title="Tasks"), name="tasks"),
 ]

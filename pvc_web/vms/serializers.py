@@ -43,6 +43,7 @@ class VmListParameters(PageParameters):
     node = serializers.CharField(required=False, default=None, help_text="Only machines of this node")
     state = EnumField(ShownState, required=False, default=None, help_text="Only machines in this state")
     tag = serializers.CharField(required=False, default=None, help_text="Only machines with this tag")
+    mirror = FlagField(default=False, help_text="Only machines that have a mirror at another cluster, or are one")
     negate = FlagField(default=False, help_text="Only machines that are NOT of this node, state or tag")
 
 

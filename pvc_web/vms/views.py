@@ -36,6 +36,8 @@ def select(snapshot: ClusterSnapshot, parameters: Mapping[str, Any]) -> list[VmE
     if node is not None and node not in snapshot.nodes:
         raise NotFound(f"there is no node {node!r}")
     found = [entry for entry in snapshot.vms.values() if _fits(entry, parameters)]
+    if parameters["mirror"]:
+        found = [entry for entry in found if entry.vm.uuid in snapshot.mirrors]
     if limit is not None:
         found = [entry for entry in found if _is_called(entry, limit)]
     return sorted(found, key=lambda entry: entry.vm.name)

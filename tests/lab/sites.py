@@ -74,8 +74,8 @@ def pattern_disks(disk: str) -> tuple[str, ...]:
     return tuple(f"{disk}-p{number}" for number in range(2))
 
 
-def define(site: Driver, directory: Path, disk: str) -> None:
-    """Have a machine of the name of its first disk run at a site and write."""
+def define(site: Driver, directory: Path, disk: str, *options: str, agent: bool = False) -> None:
+    """Have a machine of the name of its first disk run on node1 of a site and write; ``options`` of its definition."""
     image, xml = directory / "guest.raw", directory / "guest.xml"
     pool, name = disk.split("/")
     guest.build(image)
@@ -83,8 +83,8 @@ def define(site: Driver, directory: Path, disk: str) -> None:
     site.pvc("storage", "volume", "upload", pool, name, str(image), "-f", "raw")
     for blank in pattern_disks(disk):
         site.pvc("storage", "volume", "add", *blank.split("/"), f"{DISK_MIB}M")
-    xml.write_text(guest.guest_xml(name, disk, pattern=pattern_disks(disk), block_kib=BLOCK_KIB))
-    site.pvc("vm", "define", str(xml), "-t", "node1")
+    xml.write_text(guest.guest_xml(name, disk, pattern=pattern_disks(disk), block_kib=BLOCK_KIB, agent=agent))
+    site.pvc("vm", "define", str(xml), "-t", "node1", *options)
     site.pvc("vm", "start", name)
     written(site, name=name)
 
@@ -94,9 +94,11 @@ def written(site: Driver, after: str = "", name: str = NAME) -> int:
     return int(site.wait_console(name, r"guest: pattern (\d+)$", after=after)[1])
 
 
-def written_now(site: Driver, name: str = NAME) -> int:
-    """A number that the machine writes after this call."""
-    return written(site, site.last_line(name), name)
+def written_now(site: Driver, name: str = NAME, beyond: int = 0) -> int:
+    """A number that the machine writes after this call, larger than ``beyond``."""
+    while (number := written(site, site.last_line(name), name)) <= beyond:
+        pass
+    return number
 
 
 def continued(site: Driver, after: str) -> int:

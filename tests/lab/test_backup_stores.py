@@ -17,7 +17,7 @@ from lab import network
 from lab.cluster import INFRA, Cluster
 from lab.drive import Driver
 from pvc_core.transfer import unpack
-from tests.contract.stores import s3_gateway
+from tests.contract.stores import s3_gateway, sftp_server
 from tests.lab.sites import checked, define, ended, pattern_disks, resumed, send, written_now
 
 pytestmark = pytest.mark.soak
@@ -83,12 +83,16 @@ def unpacked(user: Driver, backup: Path, place: Path) -> int:
     return checked(user, *map(str, outputs))
 
 
-@pytest.fixture
-def store(user: Driver, tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(params=["s3", "sftp"])
+def store(request: pytest.FixtureRequest, user: Driver, tmp_path: Path) -> Iterator[Store]:
     """A server in the host of the other services."""
     cluster = user.cluster
     address = cluster.address(INFRA, "upstream")
     inside = ["nsenter", f"--net={network.NAMESPACES / network.namespace(cluster, INFRA)}"]
+    if request.param == "sftp":
+        with sftp_server(tmp_path, address, inside) as found:
+            yield found
+        return
     before = pools(user)
     with s3_gateway(str(cluster.root(INFRA) / "etc/ceph/ceph.conf"), tmp_path, address, inside) as found:
         yield found

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import guest
 from lab.cluster import Cluster
 from lab.drive import Driver
 from lab.errors import LabError
 from pvc_core.transfer import unpack
+from tests.lab.sites import checked, define, ended, pattern_disks, written_now
 
 POOL, NAME, NODE = "exports", "exported", "node2"
-PATTERN = (f"{POOL}/{NAME}-p0", f"{POOL}/{NAME}-p1")
+PATTERN = pattern_disks(f"{POOL}/{NAME}")
 NAMES = ("full", "more")
-BLOCK = 64  # KiB
 
 
 @pytest.fixture(scope="module")
 def machine(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A machine with three disks, which runs and writes over two of them."""
     user = Driver(cluster)
-    directory = tmp_path_factory.mktemp("guest")
-    guest.build(directory / "guest.raw")
     user.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=1,mincopies=1")
-    user.pvc("storage", "volume", "add", POOL, NAME, f"{guest.SIZE_MIB}M")
-    user.pvc("storage", "volume", "upload", POOL, NAME, str(directory / "guest.raw"), "-f", "raw")
-    for volume in PATTERN:
-        user.pvc("storage", "volume", "add", POOL, volume.split("/")[1], "32M")
-    xml = directory / "machine.xml"
-    xml.write_text(guest.guest_xml(NAME, f"{POOL}/{NAME}", pattern=PATTERN, block_kib=BLOCK))
-    user.pvc("vm", "define", str(xml), "-t", "node1", "-l", "node1")  # where its console is, also once it is imported
-    user.pvc("vm", "start", NAME)
-    user.wait_console(NAME, r"pattern \d+$")
+    define(user, tmp_path_factory.mktemp("guest"), f"{POOL}/{NAME}", "-l", "node1")  # its console stays there
     yield NAME
     if any(vm["name"] == NAME for vm in user.json("vm", "list")):
         user.pvc("vm", "remove", NAME, "-y")
@@ -49,20 +37,6 @@ def store(cluster: Cluster) -> Path:
     path = cluster.state / "exports"
     path.mkdir()
     return path
-
-
-def check(user: Driver, *images: str) -> int:
-    """The newest number of the pattern; fails when one is missing or the disks are not of one moment."""
-    report = user.json_on("node1", sys.executable, "-m", "lab.pattern", "--block", str(BLOCK), *images)
-    assert report["wrong"] == []
-    return int(report["last"])
-
-
-def written(user: Driver, beyond: int = 0) -> int:
-    """Wait for the guest to write more than ``beyond``; what it has come to."""
-    while (number := int(user.wait_console(NAME, r"pattern (\d+)$", after=user.last_line(NAME))[1])) <= beyond:
-        pass
-    return number
 
 
 def export(user: Driver, name: str, store: Path, *options: str) -> str:
@@ -80,7 +54,7 @@ def damage(path: Path) -> bytes:
 
 def test_a_running_machine_is_exported_fully_and_by_what_differs(user: Driver, machine: str, store: Path) -> None:
     assert "is exported to" in export(user, "full", store)
-    written(user, beyond=check(user, *(f"{volume}@full" for volume in PATTERN)))
+    written_now(user, NAME, checked(user, *(f"{volume}@full" for volume in PATTERN)))
     export(user, "more", store, "-i", "full", "--verify")
     sizes = {name: sum(file.stat().st_size for file in (store / NAME / name).rglob("*.pvcf")) for name in NAMES}
     assert sizes["more"] < sizes["full"] / 2
@@ -92,14 +66,14 @@ def test_a_disk_is_unpacked_without_the_cluster(user: Driver, machine: str, stor
     outputs = [str(store / f"{number}.raw") for number in range(len(PATTERN))]
     for volume, output in zip(PATTERN, outputs, strict=True):
         unpack.unpack(store / NAME / "more", volume, Path(output))
-    assert check(user, *outputs) == check(user, *(f"{volume}@more" for volume in PATTERN))
+    assert checked(user, *outputs) == checked(user, *(f"{volume}@more" for volume in PATTERN))
 
 
 def test_a_machine_is_imported_from_an_increment_and_goes_on_where_it_was(
     user: Driver, machine: str, store: Path
 ) -> None:
-    last = check(user, *(f"{volume}@more" for volume in PATTERN))
-    written(user, beyond=last)
+    last = checked(user, *(f"{volume}@more" for volume in PATTERN))
+    written_now(user, NAME, last)
     uuid = user.vm(machine)["uuid"]
     with pytest.raises(LabError, match="there is a VM exported already"):
         user.pvc("vm", "snapshot", "import", machine, "more", str(store), "--node", NODE)
@@ -114,7 +88,7 @@ def test_a_machine_is_imported_from_an_increment_and_goes_on_where_it_was(
     path.write_bytes(content)
     user.pvc("vm", "snapshot", "import", machine, "more", str(store), "--node", NODE)
     assert (user.vm(machine)["uuid"], user.vm(machine)["state"]) == (uuid, "stop")
-    assert check(user, *PATTERN) == last
+    assert checked(user, *PATTERN) == last
     mark = user.last_line(machine)
     user.pvc("vm", "start", machine)
     assert int(user.wait_console(machine, r"pattern continues after (\d+)", after=mark)[1]) == last
@@ -122,15 +96,15 @@ def test_a_machine_is_imported_from_an_increment_and_goes_on_where_it_was(
 
 
 def test_a_later_increment_goes_on_from_the_imported_snapshots(user: Driver, machine: str, store: Path) -> None:
-    written(user)
+    written_now(user, NAME)
     export(user, "later", store, "-i", "more")
-    then = check(user, *(f"{volume}@later" for volume in PATTERN))
+    then = checked(user, *(f"{volume}@later" for volume in PATTERN))
     assert {snapshot["name"] for snapshot in user.json("vm", "snapshot", "list", machine)} == {"full", "more", "later"}
     for name in ("full", "more", "later"):
         user.pvc("vm", "snapshot", "remove", machine, name, "-y")
     user.pvc("vm", "remove", machine, "-y")
     user.pvc("vm", "snapshot", "import", machine, "later", str(store), "--node", NODE, "-R")
-    assert check(user, *PATTERN) == then
+    assert checked(user, *PATTERN) == then
     assert user.json("vm", "snapshot", "list", machine) == []
 
 
@@ -144,25 +118,21 @@ def test_an_import_whose_worker_is_killed_at_any_moment_is_completed(
     time.sleep(moment)
     user.on_host(NODE, "sv", "kill", "pvc-bulk")
 
-    def ended() -> dict[str, object] | None:
-        found = user.api("GET", f"/tasks/{task}")
-        return found if found["state"] in ("SUCCESS", "FAILURE", "REVOKED") else None
-
-    outcome = user.wait(f"the end of task {task}", ended, 120)
+    outcome = ended(user, task)
     assert outcome["state"] == "SUCCESS", outcome["status"]
-    check(user, *PATTERN)
+    checked(user, *PATTERN)
     mark = user.last_line(machine)
     user.pvc("vm", "start", machine)
     user.wait_console(machine, r"pattern continues after \d+", after=mark)
 
 
 def test_the_older_backup_commands_do_the_same(user: Driver, machine: str, store: Path) -> None:
-    written(user)
+    written_now(user, NAME)
     place = (str(store / "older"), "--node", NODE)
     first = user.api("POST", f"/vm/{machine}/backup?backup_path={place[0]}&node={NODE}&retain_snapshot=true")
     assert "Backup 20" in first["message"]
     names = sorted(path.name for path in (store / "older" / NAME).iterdir())
-    written(user)
+    written_now(user, NAME)
     user.pvc("vm", "backup", "create", machine, *place, "-i", names[0])
     increment = max(path.name for path in (store / "older" / NAME).iterdir())
     with pytest.raises(LabError, match="need it"):
@@ -170,7 +140,7 @@ def test_the_older_backup_commands_do_the_same(user: Driver, machine: str, store
     user.pvc("vm", "snapshot", "remove", machine, names[0], "-y")
     user.pvc("vm", "remove", machine, "-y")
     user.pvc("vm", "backup", "restore", machine, increment, *place)
-    check(user, *PATTERN)
+    checked(user, *PATTERN)
     for name in (increment, names[0]):
         user.pvc("vm", "backup", "remove", machine, name, *place)
     assert not list((store / "older").iterdir())

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.cluster import INFRA
 from lab.drive import Driver
 from lab.errors import LabError
+from tests.lab.conftest import pvc_lab
 from tests.lab.sites import (
     Sites,
     awaited,
+    brought_up_to_date,
+    continued,
+    copied,
     ended,
     mirror,
     mirror_role,
@@ -104,3 +109,33 @@ def test_it_is_not_started_again_while_nobody_can_say_who_leads(sites: Sites, tr
         assert mirror_role(source) == "handing"
         assert runs_on(source) == []
     require_agreement(sites, source, task, traveller, before)
+
+
+def boots(site: Driver, name: str) -> int:
+    return site.console(name, 1000).count("guest: pattern continues after")
+
+
+def test_a_site_that_loses_its_power_follows_when_it_is_back(sites: Sites, traveller: str) -> None:
+    """All of it at once: storage and ZooKeeper too."""
+    source, target = sites.home()
+    brought_up_to_date(source, target)
+    base = mirror(target)["snapshot"]
+    lost, booted = written_now(source), boots(source, traveller)
+    hosts = (INFRA, *source.cluster.nodes)
+    for host in reversed(hosts):
+        pvc_lab("kill", host, name=source.cluster.name)
+    try:
+        earlier = target.last_line(traveller)
+        told = target.pvc("vm", "mirror", "promote", traveller, "--force", "-y")
+        assert continued(target, earlier) == copied(target, base) < lost, told
+    finally:
+        for host in hosts:
+            pvc_lab("start", host, name=source.cluster.name)
+    source.wait("it to hear that", lambda: mirror_role(source) == "superseded" or None, 180)
+    assert (runs_on(source), boots(source, traveller)) == ([], booted)
+    source.pvc("vm", "mirror", "resync", traveller, "-y")
+    kept = [one["name"] for one in source.vm(traveller)["snapshots"] if one["name"].startswith("kept-")]
+    assert max(copied(source, one) for one in kept) >= lost
+    before = written_now(target)
+    target.pvc("vm", "mirror", "promote", traveller, "-y")
+    resumed(source, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,29 +13,18 @@ from lab import guest, namespaces
 from lab.cluster import Cluster
 from lab.drive import Driver
 from lab.errors import LabError
+from tests.lab.sites import BLOCK_KIB, checked, define, ended, pattern_disks, written_now
 
 POOL, NAME = "snaps", "writer"
-PATTERN = (f"{POOL}/{NAME}-p0", f"{POOL}/{NAME}-p1")
-BLOCK = 64  # KiB
-OVER = {"SUCCESS", "FAILURE", "REVOKED"}
+PATTERN = pattern_disks(f"{POOL}/{NAME}")
 
 
 @pytest.fixture(scope="module")
 def machine(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A machine with three disks and an agent, which runs on node1 and writes over two of them."""
     user = Driver(cluster)
-    directory = tmp_path_factory.mktemp("guest")
-    guest.build(directory / "guest.raw")
     user.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=1,mincopies=1")
-    user.pvc("storage", "volume", "add", POOL, NAME, f"{guest.SIZE_MIB}M")
-    user.pvc("storage", "volume", "upload", POOL, NAME, str(directory / "guest.raw"), "-f", "raw")
-    for volume in PATTERN:
-        user.pvc("storage", "volume", "add", POOL, volume.split("/")[1], "32M")
-    xml = directory / "writer.xml"
-    xml.write_text(guest.guest_xml(NAME, f"{POOL}/{NAME}", pattern=PATTERN, block_kib=BLOCK, agent=True))
-    user.pvc("vm", "define", str(xml), "-t", "node1")
-    user.pvc("vm", "start", NAME)
-    user.wait_console(NAME, r"pattern \d+$")
+    define(user, tmp_path_factory.mktemp("guest"), f"{POOL}/{NAME}", agent=True)
     yield NAME
     user.pvc("vm", "remove", NAME, "-y")
     user.pvc("storage", "pool", "remove", POOL, "-y")
@@ -45,28 +33,11 @@ def machine(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def check(user: Driver, snapshot: str = "") -> int:
     """The newest number of the pattern; fails when the disks are not of one moment."""
     images = [f"{volume}@{snapshot}" if snapshot else volume for volume in PATTERN]
-    report = user.json_on("node1", sys.executable, "-m", "lab.pattern", "--block", str(BLOCK), *images)
-    assert report["wrong"] == []
-    return int(report["last"])
-
-
-def written(user: Driver, beyond: int = 0) -> int:
-    """Wait for the guest to write more, and more than ``beyond``; what it has come to."""
-    while (number := int(user.wait_console(NAME, r"pattern (\d+)$", after=user.last_line(NAME))[1])) <= beyond:
-        pass
-    return number
+    return checked(user, *images)
 
 
 def snapshots(user: Driver) -> dict[str, dict[str, Any]]:
     return {snapshot["name"]: snapshot for snapshot in user.json("vm", "snapshot", "list", NAME)}
-
-
-def ended(user: Driver, task: str, timeout: float = 90) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        found = user.api("GET", f"/tasks/{task}")
-        return found if found["state"] in OVER else None
-
-    return user.wait(f"the end of task {task}", look, timeout)
 
 
 def domain_state(user: Driver) -> str:
@@ -75,14 +46,14 @@ def domain_state(user: Driver) -> str:
 
 def take(user: Driver, name: str) -> dict[str, Any]:
     """A snapshot of the machine while it writes, checked, as the API shows it."""
-    before = written(user)
+    before = written_now(user, NAME)
     task = user.api("POST", f"/vm/{NAME}/snapshot?snapshot_name={name}")["task_id"]
     outcome = ended(user, task)
     assert outcome["state"] == "SUCCESS", outcome
     print(outcome["result"]["message"])
     last = check(user, name)
     assert last >= before
-    written(user, beyond=last)
+    written_now(user, NAME, last)
     return snapshots(user)[name]
 
 
@@ -94,7 +65,7 @@ def test_a_guest_with_an_agent_is_frozen_for_a_snapshot(user: Driver, machine: s
 
 def test_without_an_agent_all_disks_of_a_snapshot_are_of_one_moment(user: Driver, machine: str) -> None:
     user.pvc("vm", "stop", machine, "-y")
-    xml = guest.guest_xml(NAME, f"{POOL}/{NAME}", pattern=PATTERN, block_kib=BLOCK, uuid=user.vm(machine)["uuid"])
+    xml = guest.guest_xml(NAME, f"{POOL}/{NAME}", pattern=PATTERN, block_kib=BLOCK_KIB, uuid=user.vm(machine)["uuid"])
     user.api("PUT", f"/vm/{machine}", {"xml": xml})
     user.pvc("vm", "start", machine)
     assert take(user, "still")["quiesced"] == "paused"
@@ -103,7 +74,7 @@ def test_without_an_agent_all_disks_of_a_snapshot_are_of_one_moment(user: Driver
 def test_a_rollback_brings_back_the_disks_and_the_configuration(user: Driver, machine: str) -> None:
     then = check(user, "quiet")
     assert any("guest_agent" in line for line in snapshots(user)["quiet"]["xml_diff_lines"])
-    written(user, beyond=then)
+    written_now(user, NAME, then)
     with pytest.raises(LabError, match="is not stopped"):
         user.pvc("vm", "snapshot", "rollback", machine, "quiet", "-y")
     user.pvc("vm", "stop", machine, "-y")
@@ -136,7 +107,7 @@ def test_a_machine_goes_on_when_the_worker_dies_that_held_it(user: Driver, machi
     outcome = ended(user, task)
     assert outcome["state"] == "SUCCESS", outcome
     assert domain_state(user) == "running"
-    written(user, beyond=check(user, "killed"))
+    written_now(user, NAME, check(user, "killed"))
     assert user.wait_console(machine, r"(\d+) lines on disk, (\d+) gaps", after=user.last_line(machine))[2] == "0"
 
 

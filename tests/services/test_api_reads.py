@@ -219,6 +219,7 @@ def test_one_unreadable_machine_does_not_hide_the_others(viewer: APIClient, clus
         ({"tag": "production", "negate": "1"}, ["db"]),
         ({"tag": "prod"}, []),
         ({"tag": "production", "node": "node2"}, []),
+        ({"mirror": "true"}, []),
     ],
 )
 def test_machines_are_filtered(viewer: APIClient, parameters: dict[str, str], expected: list[str]) -> None:

@@ -18,7 +18,7 @@ from pvc_core.model.node import DaemonState, DomainState
 from pvc_core.model.task import Role
 from pvc_web.accounts.models import Token, User
 
-PAGES = ["overview", "nodes", "machines", "storage", "networks", "tasks"]
+PAGES = ["overview", "nodes", "machines", "storage", "networks", "copies", "tasks"]
 PATHS = [reverse(f"ui:{page}") for page in PAGES] + [reverse("ui:machine", args=["web01"])]
 
 

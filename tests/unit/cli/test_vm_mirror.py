@@ -79,9 +79,9 @@ def test_a_forced_promotion_is_of_the_copy_here(pvc, api, arguments: str) -> Non
 
 def test_the_list_has_the_machines_with_a_mirror(pvc, api) -> None:
     leads = mirror(role="primary", lag_bytes=5 << 20, answered=2.0)
-    api.on("GET", "/vm", [vm(mirror=None), vm(name="db", mirror=leads)])
+    api.on("GET", "/vm", [vm(name="db", mirror=leads)])
     output = pvc("vm", "mirror", "list").output
-    assert "web" not in output
+    assert api.requests[0].query == {"mirror": ["true"]}
     for text in ("db", "primary", "east", "mirror-20261122180000", "1 min 15 s", "2 min 0 s", "5.0 MiB", "2.00 s ago"):
         assert text in output
     assert pvc("vm", "mirror", "list", "-f", "raw").output == "db\n"

@@ -489,6 +489,38 @@ const pages = {
     });
   },
 
+  copies() {
+    live(
+      () => Promise.all([get("/vm", { mirror: true }), backupSchedules(), get("/schedules/mirror")]),
+      ([machines, backups, mirrors]) => {
+        table("mirrors", machines, (vm) => vm.uuid, ({ name, mirror }) => [
+          machineLink(name),
+          [badge(mirror.role), ...(mirror.hindrance ? [{ note: mirror.hindrance }] : [])],
+          mirror.peer,
+          copyAge(mirror),
+          mirror.goal ? seconds(mirror.goal) : "",
+          mirror.lag_bytes === null ? "" : bytes(mirror.lag_bytes),
+          mirror.answered === null ? "never" : `${seconds(mirror.answered)} ago`,
+        ]);
+        table("backup-schedules", backups, (schedule) => schedule.name, (schedule) => [
+          ...scheduleCells(schedule),
+          schedule.target,
+          schedule.keep || "everything",
+          moment(schedule.last_run),
+          tested(schedule.test),
+          ...runNow(schedule, "autobackup"),
+        ]);
+        table("mirror-schedules", mirrors, (schedule) => schedule.name, (schedule) => [
+          ...scheduleCells(schedule),
+          schedule.peer,
+          schedule.goal ? seconds(schedule.goal) : "",
+          moment(schedule.last_run),
+          ...runNow(schedule, "automirror"),
+        ]);
+      },
+    );
+  },
+
   tasks() {
     const { state } = listState(() => look());
     const look = live(
@@ -654,6 +686,34 @@ function showFacts(vm) {
     }
     fill(shown, value);
   }
+}
+
+/** The schedules, each with its newest restore test. */
+const backupSchedules = async () => Promise.all((await get("/schedules/backup")).map(async (schedule) => {
+  const path = `/schedules/backup/${encodeURIComponent(schedule.name)}/tests`;
+  return { ...schedule, test: schedule.test_when ? (await get(path, { limit: 1 }))[0] : null };
+}));
+
+const scheduleCells = (schedule) => [
+  [schedule.name, ...(schedule.enabled ? [] : [{ badge: "disabled", tone: "calm" }])],
+  schedule.when,
+  [...schedule.tags.map((tag) => ({ tag })), ...schedule.vms.map(machineLink)],
+];
+
+const tested = (test) => test && [
+  { badge: test.passed ? "passed" : "failed", tone: test.passed ? "good" : "bad" },
+  { note: `${test.vm}, ${moment(test.time)}${test.message ? `: ${test.message}` : ""}` },
+];
+
+const runNow = ({ name }, call) => !mayOperate ? [] : [{
+  button: "Run now",
+  ask: [`Run ${name} now?`, "It runs beside its times, which stay as they are.", "Run"],
+  request: ["POST", `/vm/${call}`, { schedule: name }],
+}];
+
+function copyAge({ lag_seconds: age, goal }) {
+  if (age === null) return { badge: "no copy yet", tone: "warn" };
+  return { badge: seconds(age), tone: goal && age > goal ? "bad" : goal ? "good" : "calm" };
 }
 
 function mirrored(mirror) {
