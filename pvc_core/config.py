@@ -179,6 +179,14 @@ class WorkerConfig:
 
 
 @dataclass(frozen=True)
+class HistoryConfig:
+    """For how many days what is over is kept; 0: for ever. The last backup of each machine stays known anyway."""
+
+    keep_tasks: float = 30.0
+    keep_audit: float = 400.0
+
+
+@dataclass(frozen=True)
 class MailConfig:
     """The server that takes reports by mail; none are sent without a host."""
 
@@ -207,6 +215,7 @@ class Config:
     api: ApiConfig = ApiConfig()
     daemon: DaemonConfig = DaemonConfig()
     worker: WorkerConfig = WorkerConfig()
+    history: HistoryConfig = HistoryConfig()
     mail: MailConfig = MailConfig()
 
     @staticmethod

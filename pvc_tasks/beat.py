@@ -61,6 +61,7 @@ class Candidate:
     def _lead(self) -> None:
         from pvc_tasks.app import make_peers
         from pvc_tasks.peerwatch import PeerWatcher
+        from pvc_tasks.pruning import Pruner
         from pvc_tasks.reaper import Reaper
         from pvc_web.tasks import broker
 
@@ -68,6 +69,7 @@ class Candidate:
         worker = self._config.worker
         redis = broker.client(self._config.redis)
         reaper = Reaper(worker.heartbeat_limit, 3 * worker.heartbeat_interval, redis, self._node_is_alive)
+        pruner = Pruner(self._config.history)
         scheduler: Any = None
         watcher = PeerWatcher(make_peers(), self._config.timing)
         watcher.start()
@@ -78,6 +80,7 @@ class Candidate:
                 scheduler = scheduler or _make_scheduler()
                 if not self._over.is_set():  # the sweep may have waited for the database, and another leads by now
                     scheduler.tick()
+                    pruner.look()
             except (DatabaseError, PvcError) as error:
                 log.warning("schedules wait: %s", " ".join(str(error).split()))
                 connection.close()

@@ -134,7 +134,8 @@ class TaskLock(models.Model):
 
 
 class Audit(models.Model):
-    """Who asked for what, from where. Written in one transaction with what it tells of, and never changed."""
+    """Who asked for what, from where. Written in one transaction with what it tells of, and never changed; see
+    ``HistoryConfig`` for how long it is kept."""
 
     at = models.DateTimeField(db_default=Now())
     user = models.CharField(max_length=64, blank=True, help_text="Empty: the cluster itself, by a schedule.")
