@@ -12,7 +12,7 @@ import click
 
 from benchmarks.figures import Figure, print_table
 
-PARTS = ("api", "tasks", "cli", "node", "placement", "export", "shipping", "lab")
+PARTS = ("api", "tasks", "cli", "node", "placement", "export", "shipping", "snapshots", "lab")
 LONG = ("mirror",)  # half an hour each: measured when named
 
 

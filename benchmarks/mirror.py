@@ -14,15 +14,15 @@ from urllib.error import HTTPError, URLError
 from benchmarks.figures import Figure, Goal, from_samples
 from benchmarks.lab import running
 from benchmarks.picture import Line, draw
-from lab import guest, link
+from lab import link
 from lab.drive import Driver
+from lab.writer import BLOCK_KIB, define, pattern_disks
 
 DURATION = 30 * 60.0  # seconds
 SAMPLE = 5.0  # seconds between two looks
 WRITTEN = 5.0  # MB/s
 LAG = 120.0  # seconds
-BLOCK_KIB, DISK_MIB, DISKS = 64, 64, 2  # of the pattern, by which the copy is checked
-LOAD_KIB, LOAD_MIB = 5120, 1024  # of what the guest writes beside it, each second and in all
+LOAD_KIB, LOAD_MIB = 5120, 1024  # of what the guest writes beside the pattern, each second and in all
 NAME, POOL, SCHEDULE = "writer", "mirrored", "minutely"
 HTTPS_PORT = 7443
 CLUSTERS = (("lageast", 7391), ("lagwest", 7392))
@@ -43,25 +43,9 @@ def figures() -> Iterator[Figure]:
         east.pvc("peer", "add", "west", "-a", address, "-k", f"@{west.cluster.token_file}")
         for site in (east, west):
             site.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=1,mincopies=1")
-        _define(east, directory)
+        define(east, directory, f"{POOL}/{NAME}", disk_mib=64, load=(LOAD_MIB, LOAD_KIB))
+        east.pvc("vm", "tag", "add", NAME, "mirrored")
         yield from _watch(east, west)
-
-
-def _define(east: Driver, directory: Path) -> None:
-    image, xml = directory / "guest.raw", directory / "guest.xml"
-    guest.build(image)
-    east.pvc("storage", "volume", "add", POOL, NAME, f"{guest.SIZE_MIB}M")
-    east.pvc("storage", "volume", "upload", POOL, NAME, str(image), "-f", "raw")
-    disks = tuple(f"{POOL}/{NAME}-p{number}" for number in range(DISKS))
-    load = f"{POOL}/{NAME}-load"
-    for disk, size in (*((disk, DISK_MIB) for disk in disks), (load, LOAD_MIB)):
-        east.pvc("storage", "volume", "add", *disk.split("/"), f"{size}M")
-    further = {"pattern": disks, "block_kib": BLOCK_KIB, "load": (load, LOAD_KIB)}
-    xml.write_text(guest.guest_xml(NAME, f"{POOL}/{NAME}", **further))
-    east.pvc("vm", "define", str(xml), "-t", "node1")
-    east.pvc("vm", "tag", "add", NAME, "mirrored")
-    east.pvc("vm", "start", NAME)
-    east.wait_console(NAME, r"guest: pattern \d+$")
 
 
 def _watch(east: Driver, west: Driver) -> Iterator[Figure]:
@@ -78,7 +62,7 @@ def _watch(east: Driver, west: Driver) -> Iterator[Figure]:
         time.sleep(SAMPLE)
     rate = (_written(east) - first) / (time.monotonic() - began) / 1e6
     snapshot = west.vm(NAME)["mirror"]["snapshot"]
-    images = [f"{POOL}/{NAME}-p{number}@{snapshot}" for number in range(DISKS)]
+    images = [f"{disk}@{snapshot}" for disk in pattern_disks(f"{POOL}/{NAME}")]
     report = west.json_on("node1", sys.executable, "-m", "lab.pattern", "--block", str(BLOCK_KIB), *images)
     if report["wrong"]:
         raise RuntimeError(f"the copy is not whole: {report['wrong']}")

@@ -16,7 +16,8 @@ from lab import cluster as plans
 from lab import link, namespaces, network
 from lab.cluster import Cluster
 from lab.drive import Driver
-from tests.lab.sites import AHEAD, EAST, POOL, WEST, Sites, brought_up_to_date, define, introduce
+from lab.writer import define
+from tests.lab.sites import AHEAD, EAST, POOL, WEST, Sites, brought_up_to_date, introduce
 from tests.lab.sites import NAME as TRAVELLER
 
 PVC_LAB = str(Path(sys.executable).with_name("pvc-lab"))

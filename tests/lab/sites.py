@@ -10,19 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lab import guest, namespaces
+from lab import namespaces
 from lab.cluster import Cluster
 from lab.drive import Driver
 from lab.link import Link
+from lab.writer import BLOCK_KIB, pattern_disks
 
 EAST = os.environ.get("PVC_TEST_CLUSTER", "citest")
 WEST = f"{EAST[:7]}w"
 AHEAD = 3600  # seconds
 NAME, POOL = "traveller", "travel"
-DISK_MIB, BLOCK_KIB = 32, 64
 HTTPS_PORT = 7443
 OVER = {"SUCCESS", "FAILURE", "REVOKED"}
 
@@ -67,26 +66,6 @@ def address(cluster: Cluster) -> str:
 def introduce(to: Driver, name: str, other: Cluster) -> None:
     """Make the other cluster known. The name is none of a connection of the command's, which goes another way."""
     to.pvc("peer", "add", name, "-a", address(other), "-k", f"@{other.token_file}")
-
-
-def pattern_disks(disk: str) -> tuple[str, ...]:
-    """Those of the machine that boots from ``disk`` (pool/name)."""
-    return tuple(f"{disk}-p{number}" for number in range(2))
-
-
-def define(site: Driver, directory: Path, disk: str, *options: str, agent: bool = False) -> None:
-    """Have a machine of the name of its first disk run on node1 of a site and write; ``options`` of its definition."""
-    image, xml = directory / "guest.raw", directory / "guest.xml"
-    pool, name = disk.split("/")
-    guest.build(image)
-    site.pvc("storage", "volume", "add", pool, name, f"{guest.SIZE_MIB}M")
-    site.pvc("storage", "volume", "upload", pool, name, str(image), "-f", "raw")
-    for blank in pattern_disks(disk):
-        site.pvc("storage", "volume", "add", *blank.split("/"), f"{DISK_MIB}M")
-    xml.write_text(guest.guest_xml(name, disk, pattern=pattern_disks(disk), block_kib=BLOCK_KIB, agent=agent))
-    site.pvc("vm", "define", str(xml), "-t", "node1", *options)
-    site.pvc("vm", "start", name)
-    written(site, name=name)
 
 
 def written(site: Driver, after: str = "", name: str = NAME) -> int:

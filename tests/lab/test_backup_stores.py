@@ -16,9 +16,10 @@ import pytest
 from lab import network
 from lab.cluster import INFRA, Cluster
 from lab.drive import Driver
+from lab.writer import define, pattern_disks
 from pvc_core.transfer import unpack
 from tests.contract.stores import s3_gateway, sftp_server
-from tests.lab.sites import checked, define, ended, pattern_disks, resumed, send, written_now
+from tests.lab.sites import checked, ended, resumed, send, written_now
 
 pytestmark = pytest.mark.soak
 

@@ -11,8 +11,9 @@ import pytest
 from lab.cluster import Cluster
 from lab.drive import Driver
 from lab.errors import LabError
+from lab.writer import define, pattern_disks
 from pvc_core.transfer import unpack
-from tests.lab.sites import checked, define, ended, pattern_disks, written_now
+from tests.lab.sites import checked, ended, written_now
 
 POOL, NAME, NODE = "exports", "exported", "node2"
 PATTERN = pattern_disks(f"{POOL}/{NAME}")

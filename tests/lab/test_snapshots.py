@@ -13,7 +13,8 @@ from lab import guest, namespaces
 from lab.cluster import Cluster
 from lab.drive import Driver
 from lab.errors import LabError
-from tests.lab.sites import BLOCK_KIB, checked, define, ended, pattern_disks, written_now
+from lab.writer import BLOCK_KIB, define, pattern_disks
+from tests.lab.sites import checked, ended, written_now
 
 POOL, NAME = "snaps", "writer"
 PATTERN = pattern_disks(f"{POOL}/{NAME}")
