@@ -7,7 +7,7 @@ nothing more. What it does outside (Ceph, BMCs) it does after proving the same; 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from pvc_core.config import Config
@@ -192,6 +192,15 @@ class FenceSteps:
                 log.info("vm %s (%s): waiting => on %s: there is room", entry.vm.name, place.uuid, place.node)
             elif place.reason != status.reason:
                 self._write(entry, entry.vm, replace(status, reason=place.reason))
+
+    def drop_osds(self, names: Collection[str]) -> None:
+        """Spare everybody the wait for the OSDs of nodes that have just died: each write of any machine to their part
+        of the storage would wait until they are fenced."""
+        nodes = [entry.node for name, entry in self._settled().nodes.items() if name in names]
+        self._transaction().commit()
+        dropped = self._blocks().drop_silent_osds({host for node in nodes for host in node.addresses.hosts()})
+        if dropped:
+            log.warning("OSDs %s do not answer and are marked down: they are at %s", dropped, ", ".join(sorted(names)))
 
     def call_off(self, entry: FenceEntry) -> None:
         """End a fence that nothing has confirmed, since its node is back."""

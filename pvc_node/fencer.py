@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pvc_core.config import Config
 from pvc_core.errors import PvcError, Stale
 from pvc_core.model.fence import FenceStep, Method
+from pvc_core.model.node import DaemonState
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.ports import BlockStore, Clock, Power, Session
 from pvc_core.rules import fencing, recovery
@@ -38,6 +39,13 @@ class _Waiting(Action):
 @dataclass(frozen=True, slots=True)
 class _Sweep(Action):
     """Look for nodes that are shut out of the storage and have no fence. Its ``node`` is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class _DropOsds(Action):
+    """Mark the OSDs down of nodes that have just died. Its ``node`` is empty."""
+
+    names: frozenset[str]
 
 
 _Key = tuple[str, type[Action], str]  # of an action that is under way: its node, kind and method
@@ -85,6 +93,7 @@ class Fencer:
         self._quiet: dict[_Key, float] = {}  # until when an action is not taken again
         self._progress: dict[str, _Progress] = {}
         self._stray: frozenset[str] = frozenset()  # nodes that are shut out and have no fence
+        self._dropped: frozenset[str] = frozenset()  # dead nodes whose OSDs are marked down
 
     def tick(self) -> None:
         """One look, and what follows from it. Decides nothing without a connection to ZooKeeper."""
@@ -98,6 +107,10 @@ class Fencer:
         actions = fencing.decide(snapshot, self._sight(due, now), self._config, self._clock.now())
         if self._leadership.is_primary(snapshot):
             actions.append(_Sweep(""))
+            dead = _dead(snapshot)
+            self._dropped &= dead
+            if dead - self._dropped and "storage" in self._config.methods:
+                actions.append(_DropOsds("", dead - self._dropped))
             if recovery.waiting(snapshot):
                 actions.append(_Waiting(""))
         else:
@@ -133,7 +146,9 @@ class Fencer:
         key = (action.node, type(action), method)
         with self._lock:
             under_way = [kind for node, kind, _ in self._busy if node == action.node]
-            if key in self._busy or self._quiet.get(key, now) > now or not _beside(type(action), under_way):
+            if key in self._busy or self._quiet.get(key, now) > now:
+                return
+            if action.node and not _beside(type(action), under_way):
                 return
             # One fence begins at a time, of whichever node: the next one has to see that this one is under way.
             if isinstance(action, Begin) and any(kind is Begin for _, kind, _ in self._busy):
@@ -178,10 +193,20 @@ class Fencer:
                 self._steps.place_waiting()
             case _Sweep():
                 self._stray = self._steps.sweep()
+            case _DropOsds():
+                self._steps.drop_osds(action.names)
+                self._dropped |= action.names
 
     def _note_try(self, node: str, method: Method) -> None:
         if (progress := self._progress.get(node)) is not None:
             progress.tried[method] = self._clock.monotonic()
+
+
+def _dead(snapshot: ClusterSnapshot) -> frozenset[str]:
+    """The nodes that have just died, or are so since before; none in maintenance."""
+    if snapshot.maintenance:
+        return frozenset()
+    return frozenset(name for name, entry in snapshot.nodes.items() if entry.daemon_state is DaemonState.DEAD)
 
 
 def _pause(action: Action) -> float:

@@ -153,6 +153,9 @@ class CephBlockStore:
     def shut_out_hosts(self) -> set[str]:
         return ceph_fencing.shut_out_hosts(self._ceph)
 
+    def drop_silent_osds(self, hosts: Collection[str]) -> list[int]:
+        return ceph_fencing.drop_silent_osds(self._ceph, hosts)
+
     def watchers(self, pool: str, name: str) -> list[str]:
         with opened(self._ceph, pool, name) as image:
             return [str(watcher["addr"]) for watcher in image.watchers_list()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ SIDE_BY_SIDE = 8  # commands; the monitors put those that come together into one
 # every absence, and one that somebody else made and that ends before does not count.
 LASTING = timedelta(days=3650)
 SHORT = timedelta(days=365)
+
+ANSWER_LIMIT = 1.0  # seconds for an OSD to take a connection
 
 
 def host_of(address: str) -> str:
@@ -51,6 +54,16 @@ def readmit(ceph: CephConnection, hosts: Collection[str]) -> None:
     ceph.wait_for_map()
 
 
+def drop_silent_osds(ceph: CephConnection, hosts: Collection[str]) -> list[int]:
+    osds = _up_at(ceph, {plain(host) for host in hosts})
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        answers = list(pool.map(_answers, osds))
+    silent = [osd["osd"] for osd, answer in zip(osds, answers, strict=True) if not answer]
+    if silent:
+        ceph.command("osd down", ids=[str(osd) for osd in silent])
+    return silent
+
+
 def shut_out_hosts(ceph: CephConnection) -> set[str]:
     return set(_listed(ceph))
 
@@ -65,9 +78,23 @@ def _mark_down(ceph: CephConnection, hosts: Collection[str]) -> None:
     """Mark the OSDs down that are up at these hosts."""
     if not hosts:
         return
-    ids = [str(osd["osd"]) for osd in _map(ceph)["osds"] if osd["up"] and not _osd_hosts(osd).isdisjoint(hosts)]
-    if ids:
+    if ids := [str(osd["osd"]) for osd in _up_at(ceph, hosts)]:
         ceph.command("osd down", ids=ids)
+
+
+def _up_at(ceph: CephConnection, hosts: Collection[str]) -> list[dict[str, Any]]:
+    """The OSDs that are up at these hosts."""
+    return [osd for osd in _map(ceph)["osds"] if osd["up"] and not _osd_hosts(osd).isdisjoint(hosts)]
+
+
+def _answers(osd: dict[str, Any]) -> bool:
+    """Whether an OSD takes a connection."""
+    address = osd["public_addrs"]["addrvec"][0]["addr"]
+    try:
+        socket.create_connection((host_of(address), int(address.rpartition(":")[2])), ANSWER_LIMIT).close()
+    except OSError:
+        return False
+    return True
 
 
 def _osd_hosts(osd: dict[str, Any]) -> set[str]:

@@ -260,6 +260,11 @@ class FakeBlocks:
             self._answer()
             return set(self._hosts_out)
 
+    def drop_silent_osds(self, hosts: Collection[str]) -> list[int]:
+        with self._lock:
+            self._answer()
+            return []  # it has no OSDs
+
     def watchers(self, pool: str, name: str) -> list[str]:
         with self._lock:
             return list(self.image(pool, name).watchers)

@@ -176,6 +176,11 @@ class BlockStore(Protocol):
         """The hosts that are wholly shut out now, each address in its shortest form."""
         ...
 
+    def drop_silent_osds(self, hosts: Collection[str]) -> list[int]:
+        """Mark the OSDs down at these hosts (IP addresses) that take no connection from here, so that nobody waits for
+        them until Ceph has missed them; their ids. One that lives after all comes up again by itself."""
+        ...
+
     def watchers(self, pool: str, name: str) -> list[str]:
         """Addresses of the clients that have the image open."""
         ...

@@ -193,6 +193,15 @@ class CephStorageWorld:
         finally:
             os.kill(monitor, signal.SIGCONT)
 
+    @contextmanager
+    def cable_cut(self, host: str) -> Iterator[None]:
+        cable = f"{self._bridge}p{self.hosts.index(host)}"
+        _ip("link", "set", cable, "down")
+        try:
+            yield
+        finally:
+            _ip("link", "set", cable, "up")
+
     def close(self) -> None:
         self.clear()
         self._left.close()

@@ -128,6 +128,22 @@ def test_what_cannot_be_shut_out_is_refused_and_nothing_changed(world: StorageWo
     assert world.blocks.shut_out_hosts() == set()
 
 
+def test_nothing_is_marked_down_at_a_host_that_has_no_osd(world: StorageWorld) -> None:
+    assert world.blocks.drop_silent_osds([world.hosts[1], "192.0.2.99"]) == []
+
+
+@REAL
+def test_an_osd_that_cannot_be_reached_is_marked_down_and_comes_back_by_itself(real: CephStorageWorld) -> None:
+    dead, living = real.hosts
+    assert real.blocks.drop_silent_osds([dead, living]) == [], "it answers"
+    with real.cable_cut(dead):
+        assert real.blocks.drop_silent_osds([dead]) == [1]
+        assert real.osd_up_from() == 0
+        assert real.blocks.drop_silent_osds([dead]) == []
+        assert real.client(new_image(real), living).write()
+    eventually(lambda: real.osd_up_from() > 0, timeout=60)
+
+
 @REAL
 def test_a_paused_hosts_own_osd_takes_nothing_from_it_when_both_wake_and_comes_back_by_itself(
     real: CephStorageWorld,

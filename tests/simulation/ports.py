@@ -128,6 +128,10 @@ class SimBlocks:
             self._host.world.note(f"{self._host.name}: Ceph lets {host} in again")
         self._answer("readmit")
 
+    def drop_silent_osds(self, hosts: Collection[str]) -> list[int]:
+        self._ask("drop_silent_osds")
+        return []
+
     def shut_out_hosts(self) -> set[str]:
         self._ask("shut_out_hosts")
         return self._ceph.blocks.shut_out_hosts()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pvc_core.config import Config, FencingConfig, NodeConfig, PostgresqlConfig, RedisConfig, ZookeeperConfig
+from pvc_core.errors import DriverUnavailable
 from pvc_core.fakes.power import Behaviour, FakePower
 from pvc_core.model.fence import FenceStep, Method
 from pvc_core.model.node import Addresses, Bmc, DaemonState, DomainState
@@ -270,12 +271,47 @@ def test_an_administrators_word_is_enough_where_no_method_answers(lab: Fenced) -
 def test_nothing_is_fenced_in_maintenance(lab: Fenced) -> None:
     lab.machine()
     lab.state.put(records.MAINTENANCE, Maintenance(True))
+    lab.blocks.drop_silent_osds = None  # nobody may ask  # type: ignore[assignment,method-assign]
     lab.silence("n3")
     lab.advance(60)
     assert lab.step() is None
+    del lab.blocks.drop_silent_osds
     lab.state.put(records.MAINTENANCE, Maintenance(False))
     lab.advance(2)
     assert lab.step() is FenceStep.FENCED
+
+
+def test_the_osds_of_a_dead_node_are_given_up_once_for_each_death_and_long_before_it_is_fenced(
+    lab: Fenced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+    monkeypatch.setattr(lab.blocks, "drop_silent_osds", lambda hosts: asked.append(set(hosts)) or [])
+    lab.advance(10)
+    node = lab.silence("n3")
+    lab.advance(1)
+    assert (asked, lab.step()) == ([{"10.0.3.3"}], None)
+    lab.wake(node)
+    lab.advance(10)
+    lab.silence("n3")
+    lab.advance(20)
+    assert asked == [{"10.0.3.3"}] * 2
+    assert lab.step() is FenceStep.FENCED
+
+
+def test_a_ceph_that_does_not_answer_is_asked_again_about_the_osds(
+    lab: Fenced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def drop(hosts: set[str]) -> list[int]:
+        asked.append(lab.clock.monotonic())
+        raise DriverUnavailable("Ceph does not answer")
+
+    monkeypatch.setattr(lab.blocks, "drop_silent_osds", drop)
+    lab.silence("n3")
+    lab.advance(3)
+    assert len(asked) == 2
+    assert lab.step() is None
 
 
 def test_machines_without_a_place_wait_and_start_when_there_is_room(lab: Fenced) -> None:
