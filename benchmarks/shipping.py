@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, Goal, from_samples
 from lab.site import POOL, Site
 
-SIZE = 8 << 30  # bytes, of which every other stretch is written: half with what does not compress
+SIZE = 4 << 30  # bytes, of which every other stretch is written: half with what does not compress
 STRETCH = 32 << 20
 OBJECT = 4 << 20
 CHANGED = SIZE // 100
@@ -26,7 +26,7 @@ MEMORY = 150.0  # MB
 
 def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="pvc-bench-") as directory:
-        west = Site(Path(directory) / "west", tls=False, memory_gib=14)
+        west = Site(Path(directory) / "west", tls=False, memory_gib=8)
         try:
             east = Site(Path(directory) / "east", tls=False, memory_gib=8)
             try:
