@@ -106,12 +106,14 @@ def osd_stats(ceph: CephConnection) -> dict[int, OsdStats]:
 
 def parse_traffic(text: str) -> dict[int, Traffic]:
     """The table of ``ceph osd status``, which Ceph 16 has no other form of: id, host, used, free, writes and their
-    bytes, reads and their bytes, state. The host of an OSD that never ran is empty."""
+    bytes, reads and their bytes, state. The host of an OSD that never ran is empty. A line that is none of these is
+    left out: what it would tell is not worth a daemon's end."""
     found = {}
     for line in _ESCAPE.sub("", text).splitlines():
         words = line.split()
         if len(words) >= 8 and words[0].isdigit():
-            found[int(words[0])] = Traffic(*map(_number, words[-5:-1]))
+            with suppress(ValueError):
+                found[int(words[0])] = Traffic(*map(_number, words[-5:-1]))
     return found
 
 

@@ -26,7 +26,8 @@ _READABLE = 4 << 20  # bytes that a reader takes, so that it knows how much memo
 _FIELDS = struct.Struct("!4sB3xQII")  # magic, kind, offset, length, stored
 _HEADER = _FIELDS.size + 16  # the fields and a digest of them and of what is stored
 _PAYS = 0.9  # compressed is kept when it takes no more than this share
-_SAMPLE = 64 << 10  # bytes that show whether a block compresses
+_LARGE = 64 << 10  # bytes of a block that is worth the way to another thread
+_SAMPLE = 16 << 10  # bytes that show whether a large block compresses
 
 
 class Kind(IntEnum):
@@ -92,7 +93,7 @@ def _pack(frame: Frame, compress: bool) -> tuple[bytes, bytes]:
     kind, stored = Kind.ZERO, b""
     if frame.content is not None:
         kind, stored = Kind.RAW, frame.content
-        if compress and (frame.length <= _SAMPLE or _pays(frame.content[:_SAMPLE])):
+        if compress and (frame.length < _LARGE or _pays(frame.content[:_SAMPLE])):
             packed = _codecs.compressor.compress(frame.content)
             if len(packed) <= _PAYS * frame.length:
                 kind, stored = Kind.ZSTD, packed
@@ -100,7 +101,7 @@ def _pack(frame: Frame, compress: bool) -> tuple[bytes, bytes]:
 
 
 def _is_large(frame: Frame | _Stored | Damaged) -> bool:
-    return not isinstance(frame, Damaged) and bool(frame.content) and frame.length >= _SAMPLE
+    return not isinstance(frame, Damaged) and bool(frame.content) and frame.length >= _LARGE
 
 
 def _pays(sample: bytes) -> bool:

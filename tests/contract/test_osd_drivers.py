@@ -170,6 +170,8 @@ def test_the_traffic_of_osds_is_read_from_cephs_table() -> None:
         " 1            0      0       0       0       0        0   exists,new \n"
     )
     assert parse_traffic(f"\x1b[1m{text}\x1b[0m") == {0: Traffic(12, 3 << 19, 3, 4095), 1: Traffic()}
+    torn = text.replace("4095", "B")
+    assert parse_traffic(torn) == {1: Traffic()}
 
 
 def test_the_report_of_fio_is_read() -> None:
