@@ -1,4 +1,4 @@
-"""One connection to Ceph's monitors: commands as JSON, pools, and Ceph's errors in ours."""
+"""The connections to Ceph's monitors and manager: commands as JSON, pools, and Ceph's errors in ours."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import rados
 import rbd
@@ -23,6 +23,8 @@ from pvc_core.errors import Conflict, DriverError, DriverUnavailable, NotFound
 MONITOR_TIMEOUT = 10
 OSD_TIMEOUT = 30
 CONNECT_TIMEOUT = 10
+MANAGER_TIMEOUT = 10
+QUESTIONS = 4  # to the manager at a time
 
 # Seconds between two signs of life from the monitor that this client talks to, and until it turns to another one, with
 # what it had asked. By Ceph's default of 30 s, a dead node's monitor would keep its fencer waiting.
@@ -33,6 +35,9 @@ MONITOR_SILENCE = 3
 # at that. A client that was idle does not hear that an OSD died, and by Ceph's defaults waits 10 to 15 s for it.
 OSD_SILENCE = 2
 OSD_LOOK = 1
+
+Answer = tuple[int, bytes, str]  # of a command: its code, its output, and what it says
+Result = TypeVar("Result")
 
 _SHUTDOWN = (rados.ConnectionShutdown, rbd.ConnectionShutdown)
 _UNAVAILABLE = {errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN, errno.EAGAIN, errno.EINTR}
@@ -62,11 +67,12 @@ def driver_error(what: str, number: int, text: str) -> DriverError:
     return kind(f"Ceph: {what}: {text or os.strerror(abs(number))}")
 
 
-class CephConnection:
+class _Client:
     """Connects when it is first used, and anew after Ceph has shut this client out (it was blocklisted)."""
 
-    def __init__(self, config: CephConfig) -> None:
-        self.config = config
+    def __init__(self, config: CephConfig, options: Mapping[str, str]) -> None:
+        self._config = config
+        self._options = options
         self._lock = threading.Lock()
         self._cluster: rados.Rados | None = None
 
@@ -75,6 +81,75 @@ class CephConnection:
             if self._cluster is not None:
                 self._cluster.shutdown()
                 self._cluster = None
+
+    @contextmanager
+    def session(self) -> Iterator[rados.Rados]:
+        cluster = self._connected()
+        try:
+            yield cluster
+        except _SHUTDOWN:
+            with self._lock:
+                if self._cluster is cluster:
+                    self._cluster = None  # it is closed with the last call that uses it
+            raise DriverUnavailable("Ceph has shut this client out; it will connect anew") from None
+
+    def _connected(self) -> rados.Rados:
+        with self._lock:
+            if self._cluster is None:
+                self._cluster = self._connect()
+            return self._cluster
+
+    def _connect(self) -> rados.Rados:
+        config = self._config
+        if not Path(config.config_file).exists():
+            raise DriverError(f"Ceph's configuration {config.config_file} does not exist")
+        options = {
+            "client_mount_timeout": str(CONNECT_TIMEOUT),
+            "mon_client_ping_interval": str(MONITOR_PING),
+            "mon_client_ping_timeout": str(MONITOR_SILENCE),
+            **self._options,
+        }
+        if Path(config.keyring).exists():
+            options["keyring"] = config.keyring
+        with translated("the connection"):
+            cluster = rados.Rados(conffile=config.config_file, name=f"client.{config.user}", conf=options)
+            cluster.connect(CONNECT_TIMEOUT)
+        return cluster
+
+
+class CephConnection:
+    """One for all but the manager, and another one for what the manager is asked.
+
+    librados must not give up a command to the manager by itself: where ``rados_mon_op_timeout`` ends one, the answer
+    that comes late is written over memory that is in use for something else by then (tracker.ceph.com/issues/65985).
+    A manager that dies, and is succeeded, is enough for that. So it is we who stop waiting.
+    """
+
+    def __init__(self, config: CephConfig) -> None:
+        self.config = config
+        self._client = _Client(
+            config,
+            {
+                "rados_mon_op_timeout": str(MONITOR_TIMEOUT),
+                "rados_osd_op_timeout": str(OSD_TIMEOUT),
+                "objecter_timeout": str(OSD_SILENCE),
+                "objecter_tick_interval": str(OSD_LOOK),
+                "rbd_cache": "false",  # it takes 32 MiB an image, and whole disks pass through but once
+            },
+        )
+        self._manager = _Client(config, {"rados_mon_op_timeout": "0"})
+        self._questions = threading.BoundedSemaphore(QUESTIONS)
+
+    def close(self) -> None:
+        self._client.close()
+        idle = [self._questions.acquire(blocking=False) for _ in range(QUESTIONS)]
+        if all(idle):  # else a thread waits for an answer, and the connection has to be left to it
+            self._manager.close()
+        for _ in filter(None, idle):
+            self._questions.release()
+
+    def session(self) -> AbstractContextManager[rados.Rados]:
+        return self._client.session()
 
     def command(self, prefix: str, **arguments: object) -> Any:
         """A command to the monitors; its answer, decoded."""
@@ -118,17 +193,6 @@ class CephConnection:
             finally:
                 context.close()
 
-    @contextmanager
-    def session(self) -> Iterator[rados.Rados]:
-        cluster = self._connected()
-        try:
-            yield cluster
-        except _SHUTDOWN:
-            with self._lock:
-                if self._cluster is cluster:
-                    self._cluster = None  # it is closed with the last call that uses it
-            raise DriverUnavailable("Ceph has shut this client out; it will connect anew") from None
-
     def own_address(self) -> str:
         """The address from which Ceph sees this client come, as Ceph writes it."""
         with self.session() as cluster, translated("the connection"):
@@ -138,11 +202,8 @@ class CephConnection:
         """Wait until this client has the newest map of the OSDs. Raises DriverUnavailable when no monitor can say in
         time which one that is."""
         with self.session() as cluster, translated("the newest map of the OSDs"):
-            answer: Future[int] = Future()
-            # Ceph's call has no time-out of its own. A thread that never gets its answer must not keep the process.
-            Thread(target=_answer, args=(answer, cluster.wait_for_latest_osdmap), daemon=True).start()
             try:
-                code = answer.result(MONITOR_TIMEOUT)
+                code = _in_time(cluster.wait_for_latest_osdmap, MONITOR_TIMEOUT)  # it has no time-out of its own
             except TimeoutError:
                 code = -errno.ETIMEDOUT
             if code < 0:
@@ -166,40 +227,41 @@ class CephConnection:
             raise driver_error(prefix, code, message)
         return output.decode() if isinstance(output, bytes) else str(output)
 
-    def _ask(self, kind: str, prefix: str, arguments: dict[str, object]) -> tuple[int, bytes, str]:
+    def _ask(self, kind: str, prefix: str, arguments: dict[str, object]) -> Answer:
+        command = json.dumps({"prefix": prefix, **arguments})
+        if kind == "mgr_command":
+            return self._ask_manager(prefix, command)
         with self.session() as cluster, translated(prefix):
-            answer: tuple[int, bytes, str] = getattr(cluster, kind)(json.dumps({"prefix": prefix, **arguments}), b"")
+            answer: Answer = cluster.mon_command(command, b"")
             return answer
 
-    def _connected(self) -> rados.Rados:
-        with self._lock:
-            if self._cluster is None:
-                self._cluster = self._connect()
-            return self._cluster
+    def _ask_manager(self, prefix: str, command: str) -> Answer:
+        with self._manager.session() as cluster, translated(prefix):
 
-    def _connect(self) -> rados.Rados:
-        config = self.config
-        if not Path(config.config_file).exists():
-            raise DriverError(f"Ceph's configuration {config.config_file} does not exist")
-        options = {
-            "rados_mon_op_timeout": str(MONITOR_TIMEOUT),
-            "rados_osd_op_timeout": str(OSD_TIMEOUT),
-            "client_mount_timeout": str(CONNECT_TIMEOUT),
-            "mon_client_ping_interval": str(MONITOR_PING),
-            "mon_client_ping_timeout": str(MONITOR_SILENCE),
-            "objecter_timeout": str(OSD_SILENCE),
-            "objecter_tick_interval": str(OSD_LOOK),
-            "rbd_cache": "false",  # it takes 32 MiB an image, and whole disks pass through but once
-        }
-        if Path(config.keyring).exists():
-            options["keyring"] = config.keyring
-        with translated("the connection"):
-            cluster = rados.Rados(conffile=config.config_file, name=f"client.{config.user}", conf=options)
-            cluster.connect(CONNECT_TIMEOUT)
-        return cluster
+            def ask() -> Answer:
+                try:
+                    answer: Answer = cluster.mgr_command(command, b"")
+                    return answer
+                finally:
+                    self._questions.release()
+
+            try:
+                if self._questions.acquire(timeout=MANAGER_TIMEOUT):
+                    return _in_time(ask, MANAGER_TIMEOUT)
+            except TimeoutError:
+                pass
+        raise DriverUnavailable(f"Ceph: {prefix}: the manager does not answer")
 
 
-def _answer(future: Future[int], call: Callable[[], int]) -> None:
+def _in_time(call: Callable[[], Result], timeout: float) -> Result:
+    """What ``call`` answers. Raises TimeoutError when that takes too long; it is then left to a thread, which must not
+    keep the process."""
+    answer: Future[Result] = Future()
+    Thread(target=_answer, args=(answer, call), daemon=True).start()
+    return answer.result(timeout)
+
+
+def _answer(future: Future[Result], call: Callable[[], Result]) -> None:
     try:
         future.set_result(call())
     except (rados.Error, ValueError) as error:

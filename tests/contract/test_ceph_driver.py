@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from lab.local import LocalServices
 from pvc_core.config import CephConfig
 from pvc_core.drivers import ceph_connection
 from pvc_core.drivers.ceph import CephBlockStore
-from pvc_core.drivers.ceph_connection import CephConnection
+from pvc_core.drivers.ceph_connection import QUESTIONS, CephConnection
 from pvc_core.drivers.ceph_osds import osd_stats
 from pvc_core.errors import BadRequest, Conflict, DriverError, DriverUnavailable
 from tests.contract.worlds import eventually
@@ -129,10 +130,7 @@ def test_a_process_that_dies_while_it_has_a_volume_mapped_leaves_the_volume_free
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from pvc_core.config import CephConfig
-from pvc_core.drivers import ceph_connection
 from pvc_core.drivers.ceph import CephBlockStore
-from pvc_core.drivers.ceph_connection import CephConnection
-from pvc_core.drivers.ceph_osds import osd_stats
 with CephBlockStore(CephConfig(config_file={ceph.config_file!r})).map("vms", "disk") as device:
     print(device, flush=True)
     time.sleep(100)
@@ -207,6 +205,30 @@ def test_while_ceph_is_away_calls_end_and_say_so_and_work_again_after(monkeypatc
         services.wait("ceph-mon")
         eventually(lambda: _pools(blocks) == {"vms"}, timeout=30)
         blocks.close()
+
+
+def test_a_manager_that_answers_late_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See ``CephConnection``: answers that nobody waits for any more have to find the memory that they are for."""
+    monkeypatch.setattr(ceph_connection, "MANAGER_TIMEOUT", 0.5)
+    with LocalServices(zookeeper=False, postgresql=False, redis=False, ceph=True) as services:
+        connection = CephConnection(CephConfig(config_file=str(services.ceph_config)))
+        assert connection.text("osd status", manager=True)
+        manager = services.pids("ceph-mgr")[-1]
+        os.kill(manager, signal.SIGSTOP)
+        for _ in range(QUESTIONS + 2):
+            with pytest.raises(DriverUnavailable, match="the manager does not answer"):
+                connection.text("osd status", manager=True)
+        assert connection.command("osd dump")["osds"]
+        os.kill(manager, signal.SIGCONT)
+        eventually(lambda: _answers(connection), timeout=30)
+        connection.close()
+
+
+def _answers(connection: CephConnection) -> bool:
+    try:
+        return bool(connection.text("osd status", manager=True))
+    except DriverUnavailable:
+        return False
 
 
 def _pools(blocks: CephBlockStore) -> set[str] | None:
