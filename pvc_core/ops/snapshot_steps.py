@@ -146,14 +146,14 @@ def create_vm_snapshot(run: Run, vm: str, name: str, purpose: Purpose = Purpose.
     xml = run.tools.state.get(records.vm_xml(vm)).value
     volumes = sorted(set(parse(xml).volumes))
     for full_name in volumes:
+        wait_dead_watchers(run, *parts_of(full_name), users=1 if entry.holder else 0)
+    for full_name in volumes:
         _clear_disk(run, full_name, name)
     for full_name in volumes:
         left = f"volume {full_name} has a snapshot {name!r}"
         run.undo(left, lambda full_name=full_name: _drop_disk(run, full_name, name))  # type: ignore[misc]
     with ThreadPoolExecutor(len(volumes) or 1, thread_name_prefix="snapshot") as pool:  # leaving it waits for all calls
         if entry.holder:
-            for full_name in volumes:
-                wait_dead_watchers(run, *parts_of(full_name))
             moment = at_rest(run, entry, lambda: _snapshot_disks(run, pool, volumes, name))
         else:
             moment = Moment(Quiesced.OFF, run.tools.clock.now())

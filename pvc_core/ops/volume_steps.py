@@ -128,10 +128,10 @@ def wait_unused(run: Run, pool: str, name: str) -> None:
         raise Conflict(f"volume {pool}/{name} is in use by {', '.join(watchers)}")
 
 
-def wait_dead_watchers(run: Run, pool: str, name: str) -> None:
-    """Wait until Ceph has missed the clients that died using a disk of a running machine: each change of the image
-    waits for their answer. Those that are left live, and do answer."""
-    _wait_watchers(run, pool, name, 1)
+def wait_dead_watchers(run: Run, pool: str, name: str, users: int) -> None:
+    """Wait until Ceph has missed the clients that died using an image which so many should use: each change of it waits
+    for their answer. Those that are left live, and do answer."""
+    _wait_watchers(run, pool, name, users)
 
 
 def _wait_watchers(run: Run, pool: str, name: str, most: int) -> list[str]:

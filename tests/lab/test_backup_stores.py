@@ -55,6 +55,7 @@ def backups(user: Driver, name: str) -> list[dict[str, Any]]:
 
 def test_a_worker_that_dies_in_a_backup_leaves_none_that_restores_wrongly(user: Driver, machine: str) -> None:
     place = user.cluster.state.parent / f"{user.cluster.name}-stores"  # all nodes have it in common
+    shutil.rmtree(place, ignore_errors=True)  # of tests that were killed
     place.mkdir()
     try:
         with schedule(user, "killed", str(place)):

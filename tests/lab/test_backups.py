@@ -21,6 +21,7 @@ SCHEDULE = "lab"
 def place(user: Driver) -> Iterator[Path]:
     """A directory that all nodes of the lab share."""
     directory = user.cluster.state.parent / f"{user.cluster.name}-backups"
+    shutil.rmtree(directory, ignore_errors=True)  # of tests that were killed
     directory.mkdir()
     yield directory
     shutil.rmtree(directory)

@@ -106,7 +106,7 @@ def test_a_machine_goes_on_when_the_worker_dies_that_held_it(user: Driver, machi
         task = user.api("POST", f"/vm/{machine}/snapshot?snapshot_name=killed")["task_id"]
     user.wait("the machine to go on", lambda: domain_state(user) == "running", 40)
     outcome = ended(user, task)
-    assert outcome["state"] == "SUCCESS", outcome
+    assert outcome["state"] == "SUCCESS", outcome["status"]
     assert domain_state(user) == "running"
     written_now(user, NAME, check(user, "killed"))
     assert user.wait_console(machine, r"(\d+) lines on disk, (\d+) gaps", after=user.last_line(machine))[2] == "0"
