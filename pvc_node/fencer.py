@@ -114,7 +114,7 @@ class Fencer:
             if recovery.waiting(snapshot):
                 actions.append(_Waiting(""))
         else:
-            self._stray = frozenset()
+            self._stray = self._dropped = frozenset()  # what was true in an earlier term may be so no more
         for action in actions:
             self._submit(action, now)
 
