@@ -10,7 +10,7 @@ from pathlib import Path
 import rbd
 
 from pvc_core.config import CephConfig
-from pvc_core.drivers import ceph_fencing, ceph_pools, ceph_snapshots, qemu_img
+from pvc_core.drivers import ceph_fencing, ceph_names, ceph_pools, ceph_snapshots, qemu_img
 from pvc_core.drivers.ceph_connection import CephConnection, translated
 from pvc_core.drivers.ceph_fencing import host_of
 from pvc_core.drivers.ceph_image import open_image, opened
@@ -48,10 +48,13 @@ class CephBlockStore:
 
     def create(self, pool: str, name: str, size: int) -> Volume:
         with self._ceph.pool(pool) as context, translated(f"volume {pool}/{name}"):
+            ceph_names.clear(context, name)
             self._rbd.create(context, name, size)
         return self.inspect(pool, name)
 
     def remove(self, pool: str, name: str) -> None:
+        with self._ceph.pool(pool) as context, translated(f"volume {pool}/{name}"):
+            ceph_names.clear(context, name)
         self._refuse_watched(pool, name)
         ceph_snapshots.forget_moments(self._ceph, pool, name)
         with self._ceph.pool(pool) as context, translated(f"volume {pool}/{name}"):
@@ -65,6 +68,7 @@ class CephBlockStore:
     def rename(self, pool: str, name: str, new_name: str) -> Volume:
         self._refuse_watched(pool, name)
         with self._ceph.pool(pool) as context, translated(f"volume {pool}/{new_name}"):
+            ceph_names.clear(context, new_name)
             self._rbd.rename(context, name, new_name)
         return self.inspect(pool, new_name)
 
@@ -82,9 +86,9 @@ class CephBlockStore:
                 raise
         return self.inspect(pool, new_name)
 
-    def volumes(self, pool: str) -> list[str]:
-        with self._ceph.pool(pool) as context, translated(f"pool {pool}"):
-            return sorted(self._rbd.list(context))
+    def exists(self, pool: str, name: str) -> bool:
+        with self._ceph.pool(pool) as context, translated(f"volume {pool}/{name}"):
+            return ceph_names.is_taken(context, name)
 
     def inspect(self, pool: str, name: str) -> Volume:
         with opened(self._ceph, pool, name) as image:

@@ -138,6 +138,9 @@ class FakeBlocks:
         self.image(pool, new_name).content = source.content
         return volume
 
+    def exists(self, pool: str, name: str) -> bool:
+        return name in self.volumes(pool)
+
     def volumes(self, pool: str) -> list[str]:
         with self._lock:
             return sorted(self._pool(pool).images)

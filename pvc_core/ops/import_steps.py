@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pvc_core.errors import Conflict, NotFound
@@ -95,7 +96,7 @@ def _is_done(run: Run, wanted: Import) -> bool:
 def _is_own(run: Run, full_name: str) -> bool:
     """Whether this very task has made the image, in an earlier attempt."""
     pool, name = parts_of(full_name)
-    if name not in run.tools.blocks.volumes(pool):
+    if not run.tools.blocks.exists(pool, name):
         return False
     with run.tools.blocks.open(pool, name) as image:
         return image.note(NOTE) == run.task_id
@@ -106,9 +107,9 @@ def _clear_own(run: Run, full_name: str) -> None:
     if run.attempt == 1 or full_name in run.snapshot.volumes:
         return
     pool, name = parts_of(full_name)
-    left = [unnoted] if (unnoted := _unnoted(run, name)) in run.tools.blocks.volumes(pool) else []
-    if _is_own(run, full_name):
-        left.append(name)
+    left = [name] if _is_own(run, full_name) else []
+    if run.tools.blocks.exists(pool, unnoted := _unnoted(run, name)):
+        left.append(unnoted)
     for image in left:
         wait_unused(run, pool, image)  # by the worker that died
         _drop_image(run, f"{pool}/{image}")
@@ -139,7 +140,7 @@ def _check_place(run: Run, wanted: Import) -> None:
     for disk in wanted.newest.snapshot.disks:
         pool, name = parts_of(wanted.volumes[disk.volume])
         check_new(snapshot, pool, name)
-        if name in run.tools.blocks.volumes(pool):
+        if run.tools.blocks.exists(pool, name):
             raise Conflict(f"Ceph has an image {pool}/{name} that PVC does not know: remove or rename it first")
         room[pool] = room.get(pool, 0) + disk.size
     for pool, size in room.items():
@@ -186,10 +187,8 @@ def _define(run: Run, wanted: Import) -> Vm:
 def _drop_image(run: Run, full_name: str) -> None:
     """Remove an image with its snapshots; nothing when it is gone already."""
     pool, name = parts_of(full_name)
-    try:
-        snapshots = run.tools.blocks.inspect(pool, name).snapshots
-    except NotFound:
-        return
-    for snapshot in snapshots:
-        run.tools.blocks.remove_snapshot(pool, name, snapshot.name)
+    with suppress(NotFound):
+        if run.tools.blocks.exists(pool, name):
+            for snapshot in run.tools.blocks.inspect(pool, name).snapshots:
+                run.tools.blocks.remove_snapshot(pool, name, snapshot.name)
     remove_image(run, pool, name)

@@ -155,7 +155,7 @@ def prepare_image(run: Run, transfer: Transfer, volume: str, size: int, base: st
     of this transfer stays as it is."""
     pool, name = parts_of(volume)
     blocks = run.tools.blocks
-    fresh = name not in blocks.volumes(pool)
+    fresh = not blocks.exists(pool, name)
     if fresh:
         blocks.create(pool, name, size)
     with blocks.open(pool, name, writable=True) as image:

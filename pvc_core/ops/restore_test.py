@@ -166,7 +166,7 @@ class VmRestoreTest(VmOperation):
             run.tools.view.settle()
         for full_name in volumes.values():  # of an import that broke off with its worker
             pool, volume = parts_of(full_name)
-            if full_name not in run.snapshot.volumes and volume in run.tools.blocks.volumes(pool):
+            if full_name not in run.snapshot.volumes and run.tools.blocks.exists(pool, volume):
                 run.tools.blocks.remove(pool, volume)
 
     def _wait_booted(self, run: Run, check: RestoreCheck, name: str) -> None:

@@ -144,7 +144,7 @@ def _begin_anew(run: Run, transfer: Transfer, volume: str, base: str) -> None:
     """Let a volume be prepared once more that has received anything of this transfer, or was prepared otherwise."""
     pool, name = parts_of(volume)
     blocks = run.tools.blocks
-    if name not in blocks.volumes(pool):
+    if not blocks.exists(pool, name):
         return
     with blocks.open(pool, name, writable=True) as image:
         mark = mark_of(image)

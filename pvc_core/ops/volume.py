@@ -78,7 +78,7 @@ class VolumeCreate(VolumeOperation):
         """Whether an earlier attempt made the image, perhaps without its record."""
         if self.full_name in run.snapshot.volumes:
             return True
-        if self.name not in run.tools.blocks.volumes(self.pool):
+        if not run.tools.blocks.exists(self.pool, self.name):
             return False
         volume = run.tools.blocks.inspect(self.pool, self.name)
         if volume.size != self.size:
@@ -154,7 +154,7 @@ class VolumeRename(VolumeOperation):
     def execute(self, run: Run) -> Mapping[str, Any]:
         blocks, pool = run.tools.blocks, self.pool
         run.step(f"Renaming volume {self.full_name}")
-        if run.attempt > 1 and self.new_name in blocks.volumes(pool):  # ours: its name is locked
+        if run.attempt > 1 and blocks.exists(pool, self.new_name):  # ours: its name is locked
             volume = blocks.inspect(pool, self.new_name)
         else:
             volume = change(

@@ -58,7 +58,7 @@ def check_room(run: Run, pool: str, added: int, force: bool) -> None:
 def require_free_name(run: Run, pool: str, name: str) -> None:
     """Raise Conflict when Ceph has such an image without PVC. What appears after this is our own, since the name is
     locked, and may be removed again."""
-    if name in run.tools.blocks.volumes(pool):
+    if run.tools.blocks.exists(pool, name):
         raise Conflict(f"Ceph has an image {pool}/{name} that PVC does not know: scan it, or take another name")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,15 @@ def blocks(request: pytest.FixtureRequest) -> Iterator[BlockStore]:
     for pool in blocks.pools():
         blocks.remove_pool(pool)
     blocks.close()
+
+
+@pytest.fixture(scope="module")
+def image_names(request: pytest.FixtureRequest, blocks: BlockStore) -> Callable[[str], list[str]]:
+    """The names that the images of a pool have."""
+    if isinstance(blocks, FakeBlocks):
+        return blocks.volumes
+    command = ["rbd", "--conf", request.getfixturevalue("ceph").config_file, "ls", "--format", "json"]
+    return lambda pool: sorted(json.loads(subprocess.run([*command, pool], check=True, capture_output=True).stdout))
 
 
 @pytest.fixture(scope="module", params=["fake", pytest.param("libvirt", marks=REAL)])

@@ -18,6 +18,7 @@ from pvc_core.config import CephConfig
 from pvc_core.drivers.ceph import CephBlockStore
 from pvc_core.fakes.blocks import FakeBlocks
 from pvc_core.ports import BlockStore, Locker
+from tests.contract.worlds import eventually
 
 POOL = "vms"
 MIB = 1024**2
@@ -165,6 +166,7 @@ class CephStorageWorld:
         while self._clients:
             self._clients.pop().close()
         self.blocks.readmit(self.blocks.shut_out_hosts())
+        eventually(lambda: self.osd_up_from() > 0, timeout=60)  # which a fence marked down, and which comes back alone
 
     def pause_osd(self) -> None:
         assert self._osd is not None
@@ -229,7 +231,9 @@ class CephStorageWorld:
         data.mkdir()
         self.ceph("osd", "new", identity, "1")
         address = ["--public-addr", self.hosts[0], "--cluster-addr", self.hosts[0]]
-        osd = ["ceph-osd", "-c", self.config, "--id", "1", "--osd-data", str(data), *address]
+        # By itself it ends when it was marked down more than five times in ten minutes, and each test does that.
+        often = ["--osd-max-markdown-count", "1000"]
+        osd = ["ceph-osd", "-c", self.config, "--id", "1", "--osd-data", str(data), *address, *often]
         inside = _inside(self._namespace(self.hosts[0]))
         subprocess.run([*inside, *osd, "--mkfs", "--osd-uuid", identity], check=True, capture_output=True)
         with Path(self.services.directory, "osd1.log").open("wb") as log:

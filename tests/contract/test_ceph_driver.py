@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from pvc_core.drivers import ceph_connection
 from pvc_core.drivers.ceph import CephBlockStore
 from pvc_core.drivers.ceph_connection import QUESTIONS, CephConnection
 from pvc_core.drivers.ceph_osds import osd_stats
-from pvc_core.errors import BadRequest, Conflict, DriverError, DriverUnavailable
+from pvc_core.errors import BadRequest, Conflict, DriverError, DriverUnavailable, NotFound
 from tests.contract.worlds import eventually
 
 pytestmark = pytest.mark.services
@@ -245,4 +246,52 @@ def test_what_a_killed_copy_left_is_no_snapshot_of_the_volume(blocks: CephBlockS
     subprocess.run(command, check=True, capture_output=True)
     assert blocks.inspect("vms", "source").snapshot_count == 0
     blocks.remove("vms", "source")
-    assert blocks.volumes("vms") == []
+    assert not blocks.exists("vms", "source")
+
+
+def objects(ceph: CephConfig, *command: str) -> None:
+    subprocess.run(["rados", "--conf", ceph.config_file, "--pool", "vms", *command], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("written", [("rbd_id.disk",), ()], ids=["its name", "its entry"])
+def test_the_name_of_an_image_whose_maker_or_remover_died_is_free(
+    blocks: CephBlockStore, ceph: CephConfig, written: tuple[str, ...]
+) -> None:
+    made = blocks.create("vms", "disk", 4 * MIB)
+    for name in {"rbd_id.disk", f"rbd_header.{made.id}", f"rbd_object_map.{made.id}"}.difference(written):
+        objects(ceph, "rm", name)
+    assert not blocks.exists("vms", "disk")
+    with pytest.raises(NotFound):
+        blocks.remove("vms", "disk")
+    assert blocks.create("vms", "disk", 8 * MIB).size == 8 * MIB
+    objects(ceph, "rm", f"rbd_header.{blocks.inspect('vms', 'disk').id}")
+    blocks.create("vms", "other", 4 * MIB)
+    assert blocks.rename("vms", "other", "disk").size == 4 * MIB
+    blocks.remove("vms", "disk")
+
+
+def test_a_name_that_a_killed_rename_left_is_free_and_the_image_stays(
+    blocks: CephBlockStore, ceph: CephConfig, tmp_path: Path
+) -> None:
+    blocks.create("vms", "old", 4 * MIB)
+    objects(ceph, "get", "rbd_id.old", str(tmp_path / "name"))
+    made = blocks.rename("vms", "old", "disk")
+    with blocks.open("vms", "disk", writable=True) as image:
+        image.write(0, b"content")
+    for again in (
+        lambda: blocks.remove("vms", "old"),
+        lambda: blocks.create("vms", "old", 8 * MIB),
+        lambda: blocks.rename("vms", "other", "old"),
+    ):
+        objects(ceph, "put", "rbd_id.old", str(tmp_path / "name"))
+        assert not blocks.exists("vms", "old")
+        if not blocks.exists("vms", "other"):
+            blocks.create("vms", "other", 4 * MIB)
+        with suppress(NotFound):
+            again()
+        assert blocks.inspect("vms", "disk") == made
+        if blocks.exists("vms", "old"):
+            assert blocks.inspect("vms", "old").id != made.id
+            blocks.remove("vms", "old")
+    with blocks.open("vms", "disk") as image:
+        assert image.read(0, 7) == b"content"

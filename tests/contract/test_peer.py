@@ -140,7 +140,7 @@ def test_what_is_cut_off_is_nothing_until_it_is_whole(world: PeerWorld, machine:
     assert peer.snapshots(machine.uuid) == ()
     assert peer.begin(machine.offer("s1")).id == incoming.id
     peer.abandon(incoming.id)
-    assert machine.disk not in world.blocks.volumes("vms")
+    assert not world.blocks.exists("vms", machine.disk)
 
 
 def test_a_commit_may_be_made_again(world: PeerWorld, machine: Machine) -> None:
