@@ -67,7 +67,9 @@ class Demo:
 
     def check_gaps(self, name: str) -> str:
         """Let the guest count on for a while, and read from it whether a number is missing on its disk."""
-        found = self.user.wait_console(name, r"check (\d+) lines on disk, (\d+) gaps", after=self.user.last_line(name))
+        found = self.user.wait_console(
+            name, r"check (\d+) lines on disk, (\d+) gaps", after=self.user.console_mark(name)
+        )
         if found[2] != "0":
             raise LabError(f"the count on the disk of {name} has {found[2]} gaps")
         return f"{found[1]} numbers on its disk, none missing"
@@ -175,7 +177,7 @@ def _migrate(demo: Demo) -> str:
 @step("a second disk is attached while it runs, seen inside, and detached")
 def _disk(demo: Demo) -> str:
     demo.pvc("storage", "volume", "add", POOL, SECOND, "64M")
-    mark = demo.user.last_line(MACHINE)
+    mark = demo.user.console_mark(MACHINE)
     demo.pvc("vm", "volume", "add", MACHINE, f"{POOL}/{SECOND}", "-d", "vdb", "-b", "virtio", "--live", "-y")
     seen = demo.user.wait_console(MACHINE, r"disk vdb appeared: .*", after=mark)[0].strip()
     demo.pvc("vm", "volume", "remove", MACHINE, f"{POOL}/{SECOND}", "--live", "-y")
@@ -185,7 +187,7 @@ def _disk(demo: Demo) -> str:
 
 @step("a second network card is attached while it runs, seen inside, and detached")
 def _card(demo: Demo) -> str:
-    mark, mac = demo.user.last_line(MACHINE), "52:54:00:00:be:ef"
+    mark, mac = demo.user.console_mark(MACHINE), "52:54:00:00:be:ef"
     demo.pvc("vm", "network", "add", MACHINE, str(VNI), "-a", mac, "-m", "virtio", "--live", "-y")
     seen = demo.user.wait_console(MACHINE, rf"nic eth1 appeared: {mac}.*", after=mark)[0].strip()
     demo.pvc("vm", "network", "remove", MACHINE, "-m", mac, "--live", "-y")
@@ -195,7 +197,7 @@ def _card(demo: Demo) -> str:
 
 @step("its vCPUs and memory are changed with a restart")
 def _resize(demo: Demo) -> str:
-    mark = demo.user.last_line(MACHINE)
+    mark = demo.user.console_mark(MACHINE)
     demo.pvc("vm", "vcpu", "set", MACHINE, "2", "--no-restart", "-y")
     demo.pvc("vm", "memory", "set", MACHINE, "384", "--restart", "-y")
     return demo.user.wait_console(MACHINE, r"2 vCPUs, 38\d MiB of memory", after=mark)[0]
@@ -226,7 +228,7 @@ def _move(demo: Demo) -> str:
 @step("its QEMU process is killed from outside; the node starts it again")
 def _crash(demo: Demo) -> str:
     vm = demo.user.vm(MACHINE)
-    mark = demo.user.last_line(MACHINE)
+    mark = demo.user.console_mark(MACHINE)
     killed = demo.user.qemu_pid(vm["node"], vm["uuid"])
     if killed is None:
         raise LabError(f"no QEMU process of {MACHINE} runs on {vm['node']}")

@@ -21,6 +21,8 @@ from lab.errors import LabError
 T = TypeVar("T")
 PVC = str(Path(sys.executable).with_name("pvc"))
 SERVICE_UNAVAILABLE = 503
+MARK_LINES = 50
+SHOWN_LINES = 30
 POLL = 0.2  # seconds between two looks at something that only a request can show
 
 
@@ -65,24 +67,26 @@ class Driver:
     def console(self, name: str, lines: int = 500) -> str:
         return str(self.api("GET", f"/vm/{name}/console?lines={lines}")["data"])
 
-    def last_line(self, name: str) -> str:
-        """The console's last line so far that is certainly complete: what comes after it is new, but for one line."""
+    def console_mark(self, name: str) -> str:
+        """The console's last lines so far, without the very last, which may come to be longer: what comes after them is
+        new, but for that one. They are many, since a machine that boots anew says much again."""
 
-        def look() -> list[str] | None:
-            return ["", "", *self.console(name, 5).splitlines()]
+        def look() -> list[str]:
+            return self.console(name, MARK_LINES).removesuffix("\n").split("\n")
 
-        return self.wait(f"the console of {name}", look, 30)[-2]
+        return "\n".join(self.wait(f"the console of {name}", look, 30)[:-1])
 
     def wait_console(self, name: str, pattern: str, timeout: float = 120, after: str = "") -> re.Match[str]:
-        """Wait until the console shows ``pattern`` (a regular expression) beyond the text ``after`` that was there
-        before."""
+        """Wait until the console shows ``pattern`` (a regular expression), beyond the mark ``after`` if it has that."""
 
         def look() -> re.Match[str] | None:
             text = self.console(name, 1000)
-            begin = text.rfind(f"{after}\n") + len(after) if after else 0
-            return re.search(pattern, text[begin:], re.MULTILINE)
+            return re.search(pattern, text.rpartition(f"{after}\n")[2] if after else text, re.MULTILINE)
 
-        return self.wait(f"{pattern!r} on the console of {name}", look, timeout)
+        try:
+            return self.wait(f"{pattern!r} on the console of {name}", look, timeout)
+        except LabError as error:
+            raise LabError(f"{error}; it ends with:\n{self.console(name, SHOWN_LINES)}") from None
 
     def wait_state(self, name: str, state: str, timeout: float = 60) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:

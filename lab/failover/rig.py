@@ -204,7 +204,7 @@ class Rig:
 
     def _consoles(self, pattern: str) -> dict[str, re.Match[str]]:
         """What each machine's console shows next that fits a pattern."""
-        last = {name: self.user.last_line(name) for name in MACHINES}
+        last = {name: self.user.console_mark(name) for name in MACHINES}
         return {name: self.user.wait_console(name, pattern, after=last[name]) for name in MACHINES}
 
     def recovery(self, since: float, limit: float) -> list[float]:

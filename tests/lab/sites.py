@@ -69,19 +69,19 @@ def introduce(to: Driver, name: str, other: Cluster) -> None:
 
 
 def written(site: Driver, after: str = "", name: str = NAME) -> int:
-    """A number that the machine has written and synced, after the console's line ``after``."""
+    """A number that the machine has written and synced, beyond the console's mark ``after``."""
     return int(site.wait_console(name, r"guest: pattern (\d+)$", after=after)[1])
 
 
 def written_now(site: Driver, name: str = NAME, beyond: int = 0) -> int:
     """A number that the machine writes after this call, larger than ``beyond``."""
-    while (number := written(site, site.last_line(name), name)) <= beyond:
+    while (number := written(site, site.console_mark(name), name)) <= beyond:
         pass
     return number
 
 
 def continued(site: Driver, after: str) -> int:
-    """The last number on the machine's disks when it was started, after the console's line ``after``."""
+    """The last number on the machine's disks when it was started, beyond the console's mark ``after``."""
     return int(site.wait_console(NAME, r"guest: pattern continues after (\d+),", after=after)[1])
 
 

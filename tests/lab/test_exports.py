@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from pvc_core.transfer import unpack
 from tests.lab.sites import checked, ended, written_now
 
 POOL, NAME, NODE = "exports", "exported", "node2"
-PATTERN = pattern_disks(f"{POOL}/{NAME}")
+SYSTEM = f"{POOL}/{NAME}"
+PATTERN = pattern_disks(SYSTEM)
 NAMES = ("full", "more")
 
 
@@ -51,6 +53,11 @@ def damage(path: Path) -> bytes:
     middle = len(content) // 2
     path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     return content
+
+
+def content(user: Driver, volume: str) -> str:
+    """The SHA-256 of all that is on a volume."""
+    return user.on_host(NODE, "sh", "-c", f"rbd export --no-progress {volume} - | sha256sum").split()[0]
 
 
 def test_a_running_machine_is_exported_fully_and_by_what_differs(user: Driver, machine: str, store: Path) -> None:
@@ -90,7 +97,7 @@ def test_a_machine_is_imported_from_an_increment_and_goes_on_where_it_was(
     user.pvc("vm", "snapshot", "import", machine, "more", str(store), "--node", NODE)
     assert (user.vm(machine)["uuid"], user.vm(machine)["state"]) == (uuid, "stop")
     assert checked(user, *PATTERN) == last
-    mark = user.last_line(machine)
+    mark = user.console_mark(machine)
     user.pvc("vm", "start", machine)
     assert int(user.wait_console(machine, r"pattern continues after (\d+)", after=mark)[1]) == last
     assert user.wait_console(machine, r"(\d+) lines on disk, (\d+) gaps", after=mark)[2] == "0"
@@ -111,7 +118,7 @@ def test_a_later_increment_goes_on_from_the_imported_snapshots(user: Driver, mac
 
 @pytest.mark.parametrize("moment", [0.3, 0.8, 1.5])
 def test_an_import_whose_worker_is_killed_at_any_moment_is_completed(
-    user: Driver, machine: str, store: Path, moment: float
+    user: Driver, machine: str, store: Path, tmp_path: Path, moment: float
 ) -> None:
     user.pvc("vm", "remove", machine, "-y")
     query = f"snapshot_name=later&import_path={store}&node={NODE}&retain_snapshot=false"
@@ -122,7 +129,9 @@ def test_an_import_whose_worker_is_killed_at_any_moment_is_completed(
     outcome = ended(user, task)
     assert outcome["state"] == "SUCCESS", outcome["status"]
     checked(user, *PATTERN)
-    mark = user.last_line(machine)
+    unpack.unpack(store / NAME / "later", SYSTEM, tmp_path / "system.raw")
+    assert content(user, SYSTEM) == hashlib.sha256((tmp_path / "system.raw").read_bytes()).hexdigest()
+    mark = user.console_mark(machine)
     user.pvc("vm", "start", machine)
     user.wait_console(machine, r"pattern continues after \d+", after=mark)
 

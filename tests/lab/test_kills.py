@@ -75,7 +75,7 @@ def assert_alive(user: Driver, name: str) -> None:
     """It runs once, where its record says, and its disk shows no gap."""
     user.wait(f"{name} to run where its record says", lambda: running_on(user, name) == [user.vm(name)["node"]], 40)
     user.wait_state(name, "start", 40)
-    found = user.wait_console(name, r"(\d+) lines on disk, (\d+) gaps", after=user.last_line(name))
+    found = user.wait_console(name, r"(\d+) lines on disk, (\d+) gaps", after=user.console_mark(name))
     assert found[2] == "0"
 
 

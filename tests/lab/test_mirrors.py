@@ -85,7 +85,7 @@ def test_a_site_that_was_lost_follows_the_one_that_was_promoted_by_force(sites: 
     with sites.cut():
         lost = written_now(sites.east)
         sites.east.pvc("vm", "stop", traveller, "-y")
-        earlier = sites.west.last_line(traveller)
+        earlier = sites.west.console_mark(traveller)
         told = sites.west.pvc("vm", "mirror", "promote", traveller, "--force", "-y")
         assert continued(sites.west, earlier) == copied(sites.west, base) < lost, told
     sites.east.wait("it to hear that", lambda: mirror(sites.east)["role"] == "superseded" or None, 60)

@@ -125,7 +125,7 @@ def test_a_site_that_loses_its_power_follows_when_it_is_back(sites: Sites, trave
     for host in reversed(hosts):
         pvc_lab("kill", host, name=source.cluster.name)
     try:
-        earlier = target.last_line(traveller)
+        earlier = target.console_mark(traveller)
         told = target.pvc("vm", "mirror", "promote", traveller, "--force", "-y")
         assert continued(target, earlier) == copied(target, base) < lost, told
     finally:

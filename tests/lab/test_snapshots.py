@@ -82,7 +82,7 @@ def test_a_rollback_brings_back_the_disks_and_the_configuration(user: Driver, ma
     user.pvc("vm", "snapshot", "rollback", machine, "quiet", "-y")
     assert check(user) == then
     assert "guest_agent" in user.vm(machine)["xml"]
-    mark = user.last_line(machine)
+    mark = user.console_mark(machine)
     user.pvc("vm", "start", machine)
     assert int(user.wait_console(machine, r"pattern continues after (\d+)", after=mark)[1]) == then
     assert user.wait_console(machine, r"(\d+) lines on disk, (\d+) gaps", after=mark)[2] == "0"
@@ -109,7 +109,7 @@ def test_a_machine_goes_on_when_the_worker_dies_that_held_it(user: Driver, machi
     assert outcome["state"] == "SUCCESS", outcome["status"]
     assert domain_state(user) == "running"
     written_now(user, NAME, check(user, "killed"))
-    assert user.wait_console(machine, r"(\d+) lines on disk, (\d+) gaps", after=user.last_line(machine))[2] == "0"
+    assert user.wait_console(machine, r"(\d+) lines on disk, (\d+) gaps", after=user.console_mark(machine))[2] == "0"
 
 
 def test_snapshots_are_removed_with_those_of_their_disks(user: Driver, machine: str) -> None:
