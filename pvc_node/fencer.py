@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pvc_core.config import Config
 from pvc_core.errors import PvcError, Stale
 from pvc_core.model.fence import FenceStep, Method
-from pvc_core.model.node import DaemonState
 from pvc_core.model.snapshot import ClusterSnapshot
 from pvc_core.ports import BlockStore, Clock, Power, Session
 from pvc_core.rules import fencing, recovery
-from pvc_core.rules.fencing import Action, Advance, Begin, CallOff, Close, PowerOn, Recover, Sight, Try
+from pvc_core.rules.fencing import Action, Advance, Begin, CallOff, Close, DropOsds, PowerOn, Recover, Sight, Try
 from pvc_core.state.cluster import ClusterState
 from pvc_core.state.view import ClusterView
 from pvc_node.fence_steps import FenceSteps
@@ -39,13 +38,6 @@ class _Waiting(Action):
 @dataclass(frozen=True, slots=True)
 class _Sweep(Action):
     """Look for nodes that are shut out of the storage and have no fence. Its ``node`` is empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class _DropOsds(Action):
-    """Mark the OSDs down of nodes that have just died. Its ``node`` is empty."""
-
-    names: frozenset[str]
 
 
 _Key = tuple[str, type[Action], str]  # of an action that is under way: its node, kind and method
@@ -104,13 +96,10 @@ class Fencer:
         now = self._clock.monotonic()
         due = self._watch.look(snapshot, now)
         self._follow(snapshot, now)
+        self._dropped &= fencing.dead(snapshot)
         actions = fencing.decide(snapshot, self._sight(due, now), self._config, self._clock.now())
         if self._leadership.is_primary(snapshot):
             actions.append(_Sweep(""))
-            dead = _dead(snapshot)
-            self._dropped &= dead
-            if dead - self._dropped and "storage" in self._config.methods:
-                actions.append(_DropOsds("", dead - self._dropped))
             if recovery.waiting(snapshot):
                 actions.append(_Waiting(""))
         else:
@@ -139,6 +128,7 @@ class Fencer:
             {(name, method): now - when for name, progress in known for method, when in progress.tried.copy().items()},
             frozenset(self._mute()),
             self._stray,
+            self._dropped,
         )
 
     def _submit(self, action: Action, now: float) -> None:
@@ -193,20 +183,13 @@ class Fencer:
                 self._steps.place_waiting()
             case _Sweep():
                 self._stray = self._steps.sweep()
-            case _DropOsds():
+            case DropOsds():
                 self._steps.drop_osds(action.names)
                 self._dropped |= action.names
 
     def _note_try(self, node: str, method: Method) -> None:
         if (progress := self._progress.get(node)) is not None:
             progress.tried[method] = self._clock.monotonic()
-
-
-def _dead(snapshot: ClusterSnapshot) -> frozenset[str]:
-    """The nodes that have just died, or are so since before; none in maintenance."""
-    if snapshot.maintenance:
-        return frozenset()
-    return frozenset(name for name, entry in snapshot.nodes.items() if entry.daemon_state is DaemonState.DEAD)
 
 
 def _pause(action: Action) -> float:

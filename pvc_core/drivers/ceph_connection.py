@@ -153,15 +153,16 @@ class CephConnection:
 
     def command(self, prefix: str, **arguments: object) -> Any:
         """A command to the monitors; its answer, decoded."""
-        return json.loads(self._run("mon_command", prefix, {"format": "json", **arguments}) or "null")
+        return json.loads(_output(prefix, self._ask_monitors(prefix, {"format": "json", **arguments})) or "null")
 
     def text(self, prefix: str, *, manager: bool = False) -> str:
         """What a person would read."""
-        return self._run("mgr_command" if manager else "mon_command", prefix, {})
+        ask = self._ask_manager if manager else self._ask_monitors
+        return _output(prefix, ask(prefix, {}))
 
     def manager_command(self, prefix: str, **arguments: object) -> Any:
         """A command to the active manager daemon; None when it says nothing."""
-        return json.loads(self._run("mgr_command", prefix, {"format": "json", **arguments}) or "null")
+        return json.loads(_output(prefix, self._ask_manager(prefix, {"format": "json", **arguments})) or "null")
 
     def manager_report(self, prefix: str, **arguments: object) -> dict[str, Any]:
         """What the active manager daemon knows. Raises DriverUnavailable while it has only just become active, and
@@ -173,7 +174,7 @@ class CephConnection:
 
     def objection(self, question: str, **arguments: object) -> str:
         """What the active manager daemon has against a step that it is asked about; empty when it may be done."""
-        code, _, message = self._ask("mgr_command", question, arguments)  # as JSON, some always answer that they agree
+        code, _, message = self._ask_manager(question, arguments)  # as JSON, some always answer that they agree
         if code < 0 and -code not in (errno.EBUSY, errno.EAGAIN):
             raise driver_error(question, code, message)
         return message or os.strerror(-code) if code < 0 else ""
@@ -219,28 +220,17 @@ class CephConnection:
         keyring = self.config.keyring
         return {**os.environ, "CEPH_ARGS": f"--keyring={keyring}"} if Path(keyring).exists() else dict(os.environ)
 
-    def _run(self, kind: str, prefix: str, arguments: dict[str, object]) -> str:
-        code, output, message = self._ask(kind, prefix, arguments)
-        if code < 0:
-            if -code == errno.ENOENT:
-                raise NotFound(f"Ceph: {message}")
-            raise driver_error(prefix, code, message)
-        return output.decode() if isinstance(output, bytes) else str(output)
-
-    def _ask(self, kind: str, prefix: str, arguments: dict[str, object]) -> Answer:
-        command = json.dumps({"prefix": prefix, **arguments})
-        if kind == "mgr_command":
-            return self._ask_manager(prefix, command)
+    def _ask_monitors(self, prefix: str, arguments: dict[str, object]) -> Answer:
         with self.session() as cluster, translated(prefix):
-            answer: Answer = cluster.mon_command(command, b"")
+            answer: Answer = cluster.mon_command(json.dumps({"prefix": prefix, **arguments}), b"")
             return answer
 
-    def _ask_manager(self, prefix: str, command: str) -> Answer:
+    def _ask_manager(self, prefix: str, arguments: dict[str, object]) -> Answer:
         with self._manager.session() as cluster, translated(prefix):
 
             def ask() -> Answer:
                 try:
-                    answer: Answer = cluster.mgr_command(command, b"")
+                    answer: Answer = cluster.mgr_command(json.dumps({"prefix": prefix, **arguments}), b"")
                     return answer
                 finally:
                     self._questions.release()
@@ -251,6 +241,16 @@ class CephConnection:
             except TimeoutError:
                 pass
         raise DriverUnavailable(f"Ceph: {prefix}: the manager does not answer")
+
+
+def _output(prefix: str, answer: Answer) -> str:
+    """What a command printed. Raises DriverError when it failed, NotFound when what it is about is not there."""
+    code, output, message = answer
+    if code < 0:
+        if -code == errno.ENOENT:
+            raise NotFound(f"Ceph: {message}")
+        raise driver_error(prefix, code, message)
+    return output.decode() if isinstance(output, bytes) else str(output)
 
 
 def _in_time(call: Callable[[], Result], timeout: float) -> Result:

@@ -20,7 +20,7 @@ SIDE_BY_SIDE = 8  # commands; the monitors put those that come together into one
 LASTING = timedelta(days=3650)
 SHORT = timedelta(days=365)
 
-ANSWER_LIMIT = 1.0  # seconds for an OSD to take a connection
+ANSWER_LIMIT = 0.5  # seconds for an OSD to take a connection; all that a dead fencer held up waits for it
 
 
 def host_of(address: str) -> str:

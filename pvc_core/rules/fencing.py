@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from pvc_core.config import FencingConfig
 from pvc_core.model.fence import Attempt, Fence, FenceStep, Method
-from pvc_core.model.node import Node
+from pvc_core.model.node import DaemonState, Node
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEntry
 from pvc_core.model.vm import RunState, Vm, VmState, VmStatus
 
@@ -29,6 +29,7 @@ class Sight:
     tried: Mapping[tuple[str, Method], float]  # how long ago it last began to try a method on a node
     mute: frozenset[str] = frozenset()  # nodes whose BMC did not answer while all was well
     stray: frozenset[str] = frozenset()  # nodes that are shut out of the storage without a fence
+    dropped: frozenset[str] = frozenset()  # dead nodes whose OSDs this node has given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,29 @@ class Close(Action):
     entry: FenceEntry
 
 
+@dataclass(frozen=True, slots=True)
+class DropOsds(Action):
+    """Mark the OSDs down of nodes that have just died, long before they can be fenced. Its ``node`` is empty."""
+
+    names: frozenset[str]
+
+
 def decide(snapshot: ClusterSnapshot, sight: Sight, config: FencingConfig, now: float) -> list[Action]:
     """What the primary has to do about dead and returned nodes; nothing on any other node."""
     if snapshot.primary is None or snapshot.primary.node != sight.node:
         return []
     actions = [action for entry in snapshot.fences.values() for action in _go_on(snapshot, entry, sight, config, now)]
+    silent = dead(snapshot) - sight.dropped
+    if silent and "storage" in config.methods:
+        actions.append(DropOsds("", silent))
     return actions + list(_begin(snapshot, sight, config, now))
+
+
+def dead(snapshot: ClusterSnapshot) -> frozenset[str]:
+    """The nodes that have died and are not back; none in maintenance."""
+    if snapshot.maintenance:
+        return frozenset()
+    return frozenset(name for name, entry in snapshot.nodes.items() if entry.daemon_state is DaemonState.DEAD)
 
 
 def methods(node: Node | None, config: FencingConfig) -> tuple[Method, ...]:
