@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.figures import Figure, Goal, from_samples
@@ -20,9 +21,10 @@ LOAD_MIB, LOAD_KIB = 256, 2048  # of what the guest writes beside the pattern, e
 
 
 def figures() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory(prefix="pvc-bench-") as directory, running() as (cluster, _):
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvc-bench-"))
         os.environ["PVC_CLIENT_DIR"] = directory  # the user's own connections stay as they are
-        user = Driver(cluster)
+        user = Driver(stack.enter_context(running())[0])
         user.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=2,mincopies=1")
         for name, agent in ((NAME, False), (f"{NAME}-agent", True)):
             define(user, Path(directory), f"{POOL}/{name}", agent=agent, load=(LOAD_MIB, LOAD_KIB))

@@ -102,7 +102,7 @@ def decide(snapshot: ClusterSnapshot, sight: Sight, config: FencingConfig, now: 
     if snapshot.primary is None or snapshot.primary.node != sight.node:
         return []
     actions = [action for entry in snapshot.fences.values() for action in _go_on(snapshot, entry, sight, config, now)]
-    silent = dead(snapshot) - sight.dropped
+    silent = dead(snapshot) - sight.dropped - {sight.node}
     if silent and "storage" in config.methods:
         actions.append(DropOsds("", silent))
     return actions + list(_begin(snapshot, sight, config, now))

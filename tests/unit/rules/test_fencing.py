@@ -11,7 +11,7 @@ from pvc_core.model.node import Addresses, Alive, Bmc, DaemonState, Primary
 from pvc_core.model.snapshot import ClusterSnapshot, FenceEntry, NodeEntry, VmEntry
 from pvc_core.model.vm import Migration, RunState, Vm, VmState, VmStatus
 from pvc_core.rules import fencing
-from pvc_core.rules.fencing import Advance, Begin, CallOff, Close, PowerOn, Recover, Sight, Try
+from pvc_core.rules.fencing import Advance, Begin, CallOff, Close, DropOsds, PowerOn, Recover, Sight, Try
 from tests import records
 from tests.records import node_entry, vm_entry
 
@@ -38,7 +38,7 @@ def fence(step: FenceStep, name: str = "n3", **fields: Any) -> Fence:
 
 
 def sight(*due: str, age: float = 0.0, **fields: Any) -> Sight:
-    fields = {"tried": {}, **fields}
+    fields = {"tried": {}, "dropped": frozenset({"n1", "n2", "n3"}), **fields}
     return Sight("n1", frozenset(due), {"n2": age, "n3": age}, **fields)
 
 
@@ -74,7 +74,16 @@ def test_no_fence_begins(picture: ClusterSnapshot) -> None:
 
 
 def test_a_node_never_fences_itself() -> None:
-    assert decide(snapshot(node("n1", alive=None)), sight("n1")) == []
+    assert decide(snapshot(node("n1", alive=None)), sight("n1", dropped=frozenset())) == []
+
+
+def test_the_osds_of_dead_nodes_are_given_up_once_and_before_their_saving_throw_is_over() -> None:
+    picture = snapshot(node("n1"), node("n2", alive=None), node("n3", alive=None), node("n4", alive=None, stopped=True))
+    assert decide(picture, sight(dropped=frozenset({"n2"}))) == [DropOsds("", frozenset({"n3"}))]
+    assert decide(picture, sight(dropped=frozenset({"n2", "n3"}))) == []
+    assert decide(picture, sight(dropped=frozenset()), replace(CONFIG, methods=("power",))) == []
+    assert decide(replace(picture, maintenance=True), sight(dropped=frozenset())) == []
+    assert decide(replace(picture, primary=Primary("n2", 2)), sight(dropped=frozenset())) == []
 
 
 def test_a_node_whose_bmc_was_mute_before_is_spared_where_that_is_wanted() -> None:
