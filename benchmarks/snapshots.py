@@ -25,7 +25,7 @@ def figures() -> Iterator[Figure]:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvc-bench-"))
         os.environ["PVC_CLIENT_DIR"] = directory  # the user's own connections stay as they are
         user = Driver(stack.enter_context(running())[0])
-        user.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=2,mincopies=1")
+        user.pvc("storage", "pool", "add", POOL, "8", "--replcfg", "copies=1,mincopies=1")
         for name, agent in ((NAME, False), (f"{NAME}-agent", True)):
             define(user, Path(directory), f"{POOL}/{name}", agent=agent, load=(LOAD_MIB, LOAD_KIB))
             disk = f"{POOL}/{name}"
