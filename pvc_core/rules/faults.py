@@ -10,7 +10,7 @@ from pvc_core.model.fence import Fence, FenceStep
 from pvc_core.model.node import DaemonState
 from pvc_core.model.snapshot import ClusterSnapshot, NodeEntry, ShownState, VmEntry
 from pvc_core.model.vm import RunState
-from pvc_core.rules import mirror_faults
+from pvc_core.rules import peer_faults
 from pvc_core.rules.fencing import affected, answers
 
 PATIENCE = 10.0  # seconds: what is over sooner is no fault, such as the restart of a daemon
@@ -41,7 +41,7 @@ def conditions(snapshot: ClusterSnapshot) -> tuple[Finding, ...]:
         *_machines(snapshot),
         *_storage(snapshot),
         *_capacity(snapshot),
-        *mirror_faults.findings(snapshot),
+        *peer_faults.findings(snapshot),
     )
 
 

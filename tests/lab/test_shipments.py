@@ -16,6 +16,7 @@ from urllib.error import HTTPError
 import pytest
 
 from lab.drive import Driver
+from lab.errors import LabError
 from lab.namespaces import CHECKOUT
 from tests.lab.conftest import pvc_lab
 from tests.lab.sites import (
@@ -177,24 +178,43 @@ def test_what_fills_the_destination_is_named_and_goes_on_when_there_is_room(
     shipment.goes_on()
 
 
-def test_a_token_that_is_revoked_is_named_and_another_one_goes_on(sites: Sites, traveller: str) -> None:
-    def token(script: str) -> str:
-        return sites.west.on_host(
-            "node1", sys.executable, str(CHECKOUT / "manage.py"), "shell", "-v", "0", "-c", script
-        ).strip()
+def token(site: Driver, script: str) -> str:
+    command = (sys.executable, str(CHECKOUT / "manage.py"), "shell", "-v", "0", "-c", script)
+    return site.on_host("node1", *command).strip()
 
-    key = token(_ISSUE.format(name="lent"))
+
+@contextmanager
+def lent_token(sites: Sites, name: str) -> Iterator[str]:
+    """The eastern site comes with a token that can be revoked; afterwards with its usual one."""
+    key = token(sites.west, _ISSUE.format(name=name))
     sites.east.pvc("peer", "modify", "west", "-k", key)
     try:
-        with sites.slow(SLOW):
-            shipment = Shipment(sites, traveller, "revoked")
-            token(_REVOKE.format(name="lent"))
-            why = shipment.fails()["status"]
-        assert "cluster west" in why
-        assert "API key" in why
-        assert key not in why
+        yield key
     finally:
         sites.east.pvc("peer", "modify", "west", "-k", f"@{sites.west.cluster.token_file}")
+
+
+def test_a_token_that_is_revoked_is_named_and_another_one_goes_on(sites: Sites, traveller: str) -> None:
+    with lent_token(sites, "lent") as key, sites.slow(SLOW):
+        shipment = Shipment(sites, traveller, "revoked")
+        token(sites.west, _REVOKE.format(name="lent"))
+        why = shipment.fails()["status"]
+    assert "cluster west" in why
+    assert "API key" in why
+    assert key not in why
+    shipment.goes_on()
+
+
+def test_what_came_in_part_is_given_up_and_comes_anew(sites: Sites, traveller: str) -> None:
+    west, abandon = sites.west, ("vm", "snapshot", "abandon", traveller, "given-up", "-y")
+    with lent_token(sites, "short"), sites.slow(SLOW):
+        shipment = Shipment(sites, traveller, "given-up")
+        token(west, _REVOKE.format(name="short"))
+        shipment.fails()
+    assert "no longer received" in west.pvc(*abandon)
+    with pytest.raises(LabError, match="given-up"):
+        west.pvc(*abandon)
+    copied(west, mirror(west)["snapshot"])
     shipment.goes_on()
 
 
