@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from http import HTTPStatus
 
 import msgspec
 import requests
@@ -23,7 +24,8 @@ class _Log(msgspec.Struct):
 
 
 def fetch(config: Config, node: Node, path: str, lines: int) -> list[Line]:
-    """The newest lines of the log at ``path`` on a node, oldest first. Raises Unavailable when it does not answer."""
+    """The newest lines of the log at ``path`` on a node, oldest first; none of a console on which nothing was written
+    there. Raises Unavailable when it does not answer."""
     host = Addresses.host(node.addresses.cluster)
     if not host:
         raise Unavailable(f"node {node.name} has no address in the cluster network")
@@ -31,6 +33,8 @@ def fetch(config: Config, node: Node, path: str, lines: int) -> list[Line]:
     headers = {_SECRET_HEADER: config.secret(config.daemon.cluster_secret_file)}
     try:
         answer = requests.get(url, params={"lines": lines}, headers=headers, timeout=_TIMEOUT)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return []
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=_Log).lines[-lines:]
     except requests.ConnectionError:
