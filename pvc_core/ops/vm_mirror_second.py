@@ -21,6 +21,8 @@ from pvc_core.ops.steps import read_vm, update_vm, wait_running
 from pvc_core.ports import Peer
 from pvc_core.rules.lineage import Relation, compare, hindrance, lag, promoted
 
+ABSENCE_MARGIN = 15.0  # seconds: when the other side last answered is known to two calls or so
+
 
 @dataclass(frozen=True)
 class VmMirrorTakeOver(MirrorOperation):
@@ -101,6 +103,7 @@ class VmMirrorForce(MirrorOperation):
         run.step(f"Looking how old the copy of VM {entry.vm.name} is")
         age = None
         if mirror is not None and (mirror.role is not MirrorRole.PRIMARY or self._is_hindered(run)):
+            self._await_absence(run, mirror, entry.vm.name)
             age = self._promote(run, mirror)
         elif entry.vm.state.value != self.state:
             age = self._adopt(run, entry)
@@ -109,6 +112,24 @@ class VmMirrorForce(MirrorOperation):
             wait_running(run, read_vm(run, self.vm).vm)
         lost = f"; its disks are {age:.0f} s older than the promotion" if age is not None else ""
         return {"message": f"VM {entry.vm.name} is led by this cluster{lost}"}
+
+    def _await_absence(self, run: Run, mirror: Mirror, name: str) -> None:
+        """Let a side that lost its power be away for so long that it knows it, and asks who leads before it starts
+        anything. One that answers is up, and hears of the promotion in seconds."""
+        watch, now = run.snapshot.peers.get(mirror.peer), run.tools.clock.now()
+        if watch is None:
+            return
+        absence = run.tools.config.timing.mirror_away + ABSENCE_MARGIN
+        left = min(absence, watch.answered + absence - now)
+        if left <= 0:
+            return
+        run.plan(2)
+        run.step(
+            f"Waiting until cluster {mirror.peer} answers, or has been silent for {absence:.0f} s: only then it asks "
+            f"before it starts VM {name}"
+        )
+        asked = replace(watch, answered=now)
+        run.wait(f"cluster {mirror.peer}", lambda there: there.peers.get(mirror.peer, asked).answered >= now, left)
 
     def _is_hindered(self, run: Run) -> bool:
         return hindrance(run.snapshot, self.vm, run.tools.clock.now(), run.tools.config.timing) != ""

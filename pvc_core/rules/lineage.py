@@ -168,5 +168,5 @@ def lag(mirror: Mirror, watch: PeerWatch | None, now: float) -> float | None:
     side's clock; the moment of a snapshot is known by the clock of the primary."""
     if not mirror.shared:
         return None
-    ahead = watch.offset if watch is not None and mirror.role is not MirrorRole.PRIMARY else 0.0
+    ahead = watch.offset if watch is not None and mirror.role is MirrorRole.SECONDARY else 0.0
     return max(0.0, now + ahead - mirror.shared_created)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pvc_core.errors import Cancelled, ClaimLost, Conflict, DriverUnavailable, Failed, PvcError
-from pvc_core.model.mirror import Mirror, MirrorRole
+from pvc_core.model.mirror import Mirror, MirrorRole, PeerWatch
 from pvc_core.model.storage import Pool
 from pvc_core.model.vm import VmState
 from pvc_core.ops import shipping
@@ -360,6 +360,28 @@ def lose_east(pair: Pair, vm: str) -> None:
     pair.to_east.away = pair.to_west.away = True
     pair.west.lab.clock.advance(100)
     pair.west.run(VmMirrorForce(vm))
+
+
+@pytest.mark.parametrize(("answers", "waited"), [(False, 55.0), (True, 0.0)], ids=["it is silent", "it answers"])
+def test_a_forced_promotion_waits_until_a_site_that_has_just_fallen_silent_would_ask_before_it_starts_anything(
+    pair: Pair, vm: str, answers: bool, waited: float
+) -> None:
+    create(pair.east, vm)
+    west, clock = pair.west, pair.west.lab.clock
+    last = clock.now() - 20.0
+    west.state.put(records.peer("east"), PeerWatch("east", since=last, attempted=clock.now(), answered=last))
+
+    class Answering(Watcher):
+        def report(self, current: int, total: int, message: str) -> None:
+            super().report(current, total, message)
+            if answers and message.startswith("Waiting"):
+                watch = west.state.get(records.peer("east"))
+                west.state.put(watch.key, replace(watch.value, answered=clock.now() + 0.1))
+
+    watcher, began = Answering(west), clock.now()
+    west.run(VmMirrorForce(vm), watcher=watcher)
+    assert any("has been silent for 75 s" in message for message in watcher.messages)
+    assert waited <= clock.now() - began <= waited + 5.0
 
 
 def test_a_forced_promotion_goes_on_from_the_newest_whole_snapshot(pair: Pair, vm: str) -> None:

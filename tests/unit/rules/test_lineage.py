@@ -331,7 +331,9 @@ def test_no_absence_is_forgotten_before_an_answer(gaps: list[float], answered_at
 
 def test_the_lag_counts_from_the_moment_of_the_shared_snapshot() -> None:
     assert lag(LEADS, None, NOW) is None
-    assert lag(replace(LEADS, shared="s1", shared_created=NOW - 40), PeerWatch(WEST, offset=3600.0), NOW) == 40.0
+    for role in (MirrorRole.PRIMARY, MirrorRole.HANDING, MirrorRole.SUPERSEDED):
+        led = replace(LEADS, role=role, shared="s1", shared_created=NOW - 40)
+        assert lag(led, PeerWatch(WEST, offset=3600.0), NOW) == 40.0
 
 
 def test_at_the_second_site_the_primarys_clock_counts() -> None:
