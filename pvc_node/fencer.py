@@ -155,7 +155,8 @@ class Fencer:
             log.debug("dropped %s: %s", action, error)
             quiet = CATCH_UP
         except PvcError as error:
-            log.warning("fence %s: %s failed: %s", action.node, type(action).__name__, error)
+            about = f"fence {action.node}: " if action.node else "fences: "
+            log.warning("%s%s failed: %s", about, type(action).__name__.removeprefix("_"), error)
         finally:
             with self._lock:
                 self._busy.discard(key)
