@@ -115,6 +115,7 @@ class LibvirtHypervisor:
     def destroy(self, uuid: str) -> None:
         with suppress(NotFound), translated(f"destruction of {uuid}"):
             self._lookup(uuid).destroy()
+            self._libvirt.ended({uuid})  # so that the next look knows why it ended: the news comes after the answer
 
     def attach(self, uuid: str, device_xml: str) -> None:
         handle = self._lookup(uuid)

@@ -38,11 +38,12 @@ from django.db import connection  # noqa: E402
 from rest_framework.test import APIClient  # noqa: E402
 
 from pvc_core.model.task import Role  # noqa: E402
-from pvc_core.ports import Delete, Store  # noqa: E402
+from pvc_core.ports import Delete, Session, Store  # noqa: E402
 from pvc_core.state import records  # noqa: E402
 from pvc_core.state.cluster import ClusterState  # noqa: E402
 from pvc_web.accounts.models import Token, User  # noqa: E402
 from pvc_web.config import cluster as connections  # noqa: E402
+from tests.contract.worlds import eventually  # noqa: E402
 from tests.services.processes import Workers  # noqa: E402
 
 PRESERVED_TABLES = ("django_content_type",)
@@ -83,6 +84,7 @@ def cluster(services: LocalServices) -> Iterator[ClusterState]:
     state = connections.state()
     connections.view().settle()
     yield state
+    eventually(lambda: state.store.session is Session.CONNECTED)  # short as it is, a busy machine may lose it
     for directory in records.DIRECTORIES:
         _empty(state.store, directory)
     for key in (records.PRIMARY, records.MAINTENANCE, records.STORAGE, records.CAPACITY):
