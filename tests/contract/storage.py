@@ -205,8 +205,8 @@ class CephStorageWorld:
             _ip("link", "set", cable, "up")
 
     def close(self) -> None:
-        self.clear()
-        self._left.close()
+        with self._left:  # taken down also where a host does not come back
+            self.clear()
 
     def _connect_hosts(self) -> None:
         _ip("link", "add", self._bridge, "type", "bridge")
