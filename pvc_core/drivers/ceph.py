@@ -17,7 +17,7 @@ from pvc_core.drivers.ceph_image import open_image, opened
 from pvc_core.drivers.ceph_map import mapped
 from pvc_core.drivers.ceph_osds import osd_stats
 from pvc_core.drivers.ceph_volume import describe
-from pvc_core.errors import Conflict
+from pvc_core.errors import Conflict, NotFound
 from pvc_core.model.address import plain
 from pvc_core.model.storage import PoolStats, StorageStatus, Volume
 from pvc_core.ports import BlockImage, Locker
@@ -91,6 +91,9 @@ class CephBlockStore:
             return ceph_names.is_taken(context, name)
 
     def inspect(self, pool: str, name: str) -> Volume:
+        with self._ceph.pool(pool) as context, translated(f"volume {pool}/{name}"):
+            if not ceph_names.is_listed(context, name):  # an old name may still open it, and would be taken for another
+                raise NotFound(f"volume {pool}/{name} does not exist in Ceph")
         with opened(self._ceph, pool, name) as image:
             return describe(pool, name, image)
 

@@ -15,21 +15,22 @@ import rbd
 
 def is_taken(context: rados.Ioctx, name: str) -> bool:
     """Whether an image bears the name."""
-    return _is_listed(context, name) and _opens(context, name)
+    return is_listed(context, name) and _opens(context, name)
+
+
+def is_listed(context: rados.Ioctx, name: str) -> bool:
+    """Whether the pool's directory has the name. A name that only a killed rename left opens an image as well."""
+    return name in rbd.RBD().list(context)
 
 
 def clear(context: rados.Ioctx, name: str) -> None:
     """Clear away what a client that died left under this name. An image that bears it is not touched."""
-    if not _is_listed(context, name):
+    if not is_listed(context, name):
         # Of a rename, and it may lead to a whole image, whose name is another one: this object alone has to go.
         with suppress(rados.ObjectNotFound):
             context.remove_object(f"rbd_id.{name}")
     elif not _opens(context, name):
         rbd.RBD().remove(context, name)
-
-
-def _is_listed(context: rados.Ioctx, name: str) -> bool:
-    return name in rbd.RBD().list(context)
 
 
 def _opens(context: rados.Ioctx, name: str) -> bool:

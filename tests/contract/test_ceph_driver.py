@@ -285,6 +285,8 @@ def test_a_name_that_a_killed_rename_left_is_free_and_the_image_stays(
     ):
         objects(ceph, "put", "rbd_id.old", str(tmp_path / "name"))
         assert not blocks.exists("vms", "old")
+        with pytest.raises(NotFound):
+            blocks.inspect("vms", "old")
         if not blocks.exists("vms", "other"):
             blocks.create("vms", "other", 4 * MIB)
         with suppress(NotFound):
